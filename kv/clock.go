@@ -1,0 +1,55 @@
+package kv
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// counterBits is the width of the counter in [Version.Time].
+const counterBits = 16
+
+// Clock is a hybrid logical clock: it follows the wall clock, never goes
+// back, and never gives the same reading twice. It is safe for concurrent use.
+type Clock struct {
+	wall func() time.Time
+	last atomic.Uint64 // the highest reading given or observed
+}
+
+// NewClock returns a clock that follows wall, or time.Now where wall is nil.
+func NewClock(wall func() time.Time) *Clock {
+	if wall == nil {
+		wall = time.Now
+	}
+	return &Clock{wall: wall}
+}
+
+// Now returns the wall clock as Unix milliseconds: what expiry is judged by.
+func (c *Clock) Now() int64 { return c.wall().UnixMilli() }
+
+// Next reserves n consecutive readings and returns the first. All of them are
+// above every reading given or observed before. When the counter overflows it
+// carries into the milliseconds, so the clock runs ahead rather than repeat.
+func (c *Clock) Next(n int) uint64 {
+	wall := uint64(c.Now()) << counterBits
+	for {
+		last := c.last.Load()
+		first := max(last+1, wall)
+		if c.last.CompareAndSwap(last, first+uint64(n)-1) {
+			return first
+		}
+	}
+}
+
+// Observe makes every later reading be above t, a reading of another clock.
+func (c *Clock) Observe(t uint64) {
+	for {
+		last := c.last.Load()
+		if t <= last || c.last.CompareAndSwap(last, t) {
+			return
+		}
+	}
+}
+
+// Last returns the highest reading given or observed so far: what a node
+// tells others, so that their later stamps are above its earlier ones.
+func (c *Clock) Last() uint64 { return c.last.Load() }

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+// Errors of a node, beside those of packages kv and peer.
+var (
+	// ErrNotReady is returned while the node has not joined a cluster, knows
+	// no ring, or is shutting down. Nothing was applied.
+	ErrNotReady = errors.New("node not ready")
+	// ErrBadCursor is returned for a listing cursor that no node gave out.
+	ErrBadCursor = errors.New("bad cursor")
+	// ErrNoScan is returned when the store cannot list what it holds.
+	ErrNoScan = errors.New("the store cannot list its keys")
+)
+
+// Reply is what a node answers to an operation.
+type Reply struct {
+	kv.Result
+	// Owner is the name of the node that owns the key; "" where no ring is
+	// known.
+	Owner   string
+	Receipt Receipt
+}
+
+// Receipt says how an operation came about.
+type Receipt struct {
+	N        int    // replicas of the key
+	Need     int    // how many of them had to answer: R of a read, W of a write
+	Answered int    // how many answered a read, or acknowledged a write
+	Durable  int    // how many hold a write where it survives a crash
+	Hinted   int    // for how many a write is kept until they are back
+	Repaired int    // how many stale replicas a read mended
+	Ring     uint64 // the ring version it ran under
+}
+
+// Record is one record of a bulk load.
+type Record struct {
+	Line        int64 // its number in the input, for reports
+	Key, Value  []byte
+	ContentType string
+	Expires     int64 // as in kv.Entry
+}
+
+// ListRequest asks for a page of the cluster's live keys.
+type ListRequest struct {
+	Prefix []byte
+	Cursor string // "" begins; otherwise what the last page gave
+	Limit  int    // entries a page
+	Values bool   // whether the values are wanted
+}
+
+// Page is a page of a listing, in the order of (partition, key). An empty page
+// need not be the last.
+type Page struct {
+	Entries  []Listed
+	Cursor   string // asks for the next page
+	Complete bool   // whether this page is the last
+}
+
+// Listed is one key of a listing. Value is nil where values were not asked
+// for; Size is its length in bytes all the same.
+type Listed struct {
+	kv.Entry
+	Size int
+}
+
+// ReplicaState is what one replica of a key holds.
+type ReplicaState struct {
+	Name  string
+	HTTP  string
+	Alive bool
+	// State is live, deleted, expired, absent, or unknown where the replica
+	// did not answer.
+	State   string
+	Version kv.Version
+}
+
+// Explanation says where a key lives.
+type Explanation struct {
+	Partition int
+	Owner     string
+	Replicas  []ReplicaState
+	Ring      uint64
+}
+
+// Change is a change of the ring that is under way.
+type Change struct {
+	To         uint64
+	WaitingFor []string // names of the nodes that have not acknowledged it
+}
+
+// MemberState is one node of the cluster, as the node asked sees it.
+type MemberState struct {
+	Name, HTTP, Peer, Gossip string
+	Status                   string // alive, suspect, down, joining or leaving
+	Weight                   int
+	Zone                     string
+	Partitions               int
+	Keys, Bytes              int64
+	Software                 string // version of its binary
+}
+
+// Status is the state of the cluster, as the node asked sees it.
+type Status struct {
+	Cluster string
+	Ring    uint64
+	Change  *Change // nil where the ring is settled
+	Members []MemberState
+}
