@@ -21,21 +21,18 @@ type Verb uint8
 // The verbs. Their numbers are part of the peer protocol.
 const (
 	Get    Verb = 1 // read the entry and its value
-	Head   Verb = 2 // read the entry without its value
-	Put    Verb = 3
-	Delete Verb = 4
+	Put    Verb = 2
+	Delete Verb = 3
 )
 
 // IsWrite reports whether the verb changes its key.
 func (v Verb) IsWrite() bool { return v == Put || v == Delete }
 
-// String returns the verb as it stands in a batch: get, head, put, delete.
+// String returns the verb as it stands in a batch: get, put, delete.
 func (v Verb) String() string {
 	switch v {
 	case Get:
 		return "get"
-	case Head:
-		return "head"
 	case Put:
 		return "put"
 	case Delete:
@@ -69,7 +66,7 @@ type Result struct {
 	// Existed says, after a Put or Delete, that a live entry was there before.
 	// It means nothing after a Blind one.
 	Existed bool
-	// Err is nil, ErrNotFound (Get and Head of a key without a live entry;
+	// Err is nil, ErrNotFound (Get of a key without a live entry;
 	// Entry is the tombstone where there is one), ErrPrecondition, ErrConflict,
 	// an error of the store, or of reaching the node that owns the key.
 	Err error

@@ -1,0 +1,156 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync/atomic"
+)
+
+// maxShards is how many locks a Memory has at most. It is far above the number
+// of cores, so that two requests rarely meet.
+const maxShards = 256
+
+var (
+	_ Store   = (*Memory)(nil)
+	_ Scanner = (*Memory)(nil)
+	_ Counter = (*Memory)(nil)
+	_ Expirer = (*Memory)(nil)
+)
+
+// MemoryOptions configures a [Memory]. The zero value is ready to use.
+type MemoryOptions struct {
+	// Partitions is how many partitions the keys are kept apart in; 0 means
+	// [DefaultPartitions]. It must be the ring's number.
+	Partitions int
+	// MaxBytes bounds [Stats.Resident]. An Apply that would take a value while
+	// the store is above it returns ErrFull. Tombstones are still taken, and
+	// allocations are made whole, so the store may end up above it by those.
+	// 0 means no limit.
+	MaxBytes int64
+}
+
+// Memory is a [Store] in the memory of the process. Its entries are lost when
+// it is closed.
+//
+// Entries are records in slabs of bytes, found through tables of integers, so
+// the garbage collector has nothing to walk. The partitions are spread over
+// shards; a shard is a lock and the slabs of its partitions, and each
+// partition has a table of its own. A table grows by itself, so that no growth
+// makes the whole store wait. A shard holds at most 4 GiB, and above that
+// returns ErrFull.
+type Memory struct {
+	partitions int
+	maxBytes   int64
+	seed       maphash.Seed // of the tags, so that nobody can aim keys at one slot
+	dict       dictionary
+	shards     []shard
+	resident   atomic.Int64 // see Stats.Resident
+	expiring   ledger       // the live entries that have an expiry
+	sweep      sweeper
+}
+
+// NewMemory returns an empty store. It fails where an option is negative.
+func NewMemory(opts MemoryOptions) (*Memory, error) {
+	if opts.Partitions < 0 || opts.MaxBytes < 0 {
+		return nil, fmt.Errorf("memory store: negative option: partitions %d, max bytes %d",
+			opts.Partitions, opts.MaxBytes)
+	}
+	if opts.Partitions == 0 {
+		opts.Partitions = DefaultPartitions
+	}
+	m := &Memory{
+		partitions: opts.Partitions,
+		maxBytes:   opts.MaxBytes,
+		seed:       maphash.MakeSeed(),
+		shards:     make([]shard, min(opts.Partitions, maxShards)),
+	}
+	perShard := (opts.Partitions + len(m.shards) - 1) / len(m.shards)
+	for i := range m.shards {
+		m.shards[i].tables = make([]table, perShard)
+		m.shards[i].arena.resident = &m.resident
+	}
+	m.resident.Add(int64(len(m.shards)) * int64(shardBytes+perShard*tableBytes))
+	return m, nil
+}
+
+// place is where a key belongs.
+type place struct {
+	shard, table uint32
+	tag          uint32 // what is compared before the key itself
+}
+
+// locate returns the shard and the table of a partition.
+func (m *Memory) locate(partition int) (shard, table uint32) {
+	p, n := uint32(partition), uint32(len(m.shards))
+	return p % n, p / n
+}
+
+func (m *Memory) place(key []byte) place {
+	shard, table := m.locate(Partition(key, m.partitions))
+	return place{shard: shard, table: table, tag: uint32(maphash.Bytes(m.seed, key))}
+}
+
+// Get implements [Store]. It ignores ctx, for it never waits long.
+func (m *Memory) Get(_ context.Context, key, dst []byte) (Entry, error) {
+	at := m.place(key)
+	s := &m.shards[at.shard]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return Entry{}, ErrClosed
+	}
+	t := &s.tables[at.table]
+	pos, ok := t.find(&s.arena, at.tag, key)
+	if !ok {
+		return Entry{}, ErrNotFound
+	}
+	r := m.dict.parse(s.arena.at(t.slots[pos].loc()))
+	return Entry{
+		Key:         key,
+		Value:       append(dst[:0], r.value...),
+		Version:     r.version,
+		Expires:     r.expires,
+		ContentType: m.dict.contentType(&r),
+		Deleted:     r.flags&flagDeleted != 0,
+	}, nil
+}
+
+// Stats implements [Counter].
+func (m *Memory) Stats(now int64) Stats {
+	var total counts
+	var st Stats
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.RLock()
+		if s.closed {
+			s.mu.RUnlock()
+			return Stats{}
+		}
+		total.add(s.lasting)
+		st.Entries += s.entries
+		s.mu.RUnlock()
+	}
+	total.add(m.expiring.live(now))
+	st.Keys, st.Bytes = total.keys, total.bytes
+	st.Resident = m.resident.Load() + m.expiring.resident()
+	return st
+}
+
+// Close implements [Store]. Calls that come to a shard afterwards return
+// ErrClosed, so one that spans shards may do so half done.
+func (m *Memory) Close() error {
+	closed := false
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		closed = closed || s.closed
+		s.closed = true
+		s.tables, s.arena = nil, arena{}
+		s.mu.Unlock()
+	}
+	if closed {
+		return ErrClosed
+	}
+	return nil
+}

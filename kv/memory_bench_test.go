@@ -1,0 +1,242 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// benchRecords is how many records the benchmarks hold, each of a 36-byte key
+// and a 36-byte value.
+const benchRecords = 1_000_000
+
+const benchType = "text/plain; charset=utf-8"
+
+// keySet is keys that look like UUIDs, one behind the other, so that they give
+// the garbage collector nothing to walk.
+type keySet []byte
+
+const keyLen = 36
+
+func (k keySet) len() int                { return len(k) / keyLen }
+func (k keySet) at(i int) []byte         { return k[i*keyLen : (i+1)*keyLen : (i+1)*keyLen] }
+func (k keySet) any(r *rand.Rand) []byte { return k.at(r.IntN(k.len())) }
+
+func benchKeys(n int) keySet {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	keys := make(keySet, 0, n*keyLen)
+	for range n {
+		hi, lo := rnd.Uint64(), rnd.Uint64()
+		keys = fmt.Appendf(keys, "%08x-%04x-%04x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xffff, lo>>48, lo&0xffff_ffff_ffff)
+	}
+	return keys
+}
+
+// benchEntry returns the entry of a key as its nth write.
+func benchEntry(key []byte, n int) Entry {
+	return Entry{Key: key, Value: key, Version: Version{Time: uint64(n), Node: 7}, ContentType: benchType}
+}
+
+// heap returns the live heap in bytes, and how long a forced collection takes.
+func heap() (int64, time.Duration) {
+	runtime.GC()
+	start := time.Now()
+	runtime.GC()
+	took := time.Since(start)
+	var ms runtime.MemStats
+	runtime.ReadMemStats(&ms)
+	return int64(ms.HeapInuse), took
+}
+
+// filled returns a Memory that holds the keys, and reports what it takes.
+func filled(b *testing.B, keys keySet) *Memory {
+	b.Helper()
+	before, _ := heap()
+	m, err := NewMemory(MemoryOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var one [1]Entry
+	for i := range keys.len() {
+		key := keys.at(i)
+		one[0] = benchEntry(key, 1)
+		if err := m.Apply(context.Background(), one[:], nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	after, gc := heap()
+	b.Cleanup(func() {
+		b.ReportMetric(float64(after-before)/float64(keys.len()), "B/record")
+		b.ReportMetric(float64(m.Stats(0).Resident)/float64(keys.len()), "resident/record")
+		b.ReportMetric(float64(gc.Microseconds())/1000, "gc-ms")
+	})
+	return m
+}
+
+// lockedMap is what the store is measured against.
+type lockedMap struct {
+	mu sync.RWMutex // guards m
+	m  map[string]string
+}
+
+func (l *lockedMap) get(key, dst []byte) []byte {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return append(dst[:0], l.m[string(key)]...)
+}
+
+func (l *lockedMap) put(key, value []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.m[string(key)] = string(value)
+}
+
+func filledMap(b *testing.B, keys keySet) *lockedMap {
+	b.Helper()
+	before, _ := heap()
+	l := &lockedMap{m: map[string]string{}}
+	for i := range keys.len() {
+		key := keys.at(i)
+		l.put(key, key)
+	}
+	after, gc := heap()
+	b.Cleanup(func() {
+		b.ReportMetric(float64(after-before)/float64(keys.len()), "B/record")
+		b.ReportMetric(float64(gc.Microseconds())/1000, "gc-ms")
+	})
+	return l
+}
+
+func BenchmarkMemoryGet(b *testing.B) {
+	keys := benchKeys(benchRecords)
+	b.Run("memory", func(b *testing.B) {
+		m := filled(b, keys)
+		dst := make([]byte, 0, 64)
+		rnd := rand.New(rand.NewPCG(3, 4))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := m.Get(context.Background(), keys.any(rnd), dst); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("map", func(b *testing.B) {
+		l := filledMap(b, keys)
+		dst := make([]byte, 0, 64)
+		rnd := rand.New(rand.NewPCG(3, 4))
+		b.ReportAllocs()
+		for b.Loop() {
+			if len(l.get(keys.any(rnd), dst)) == 0 {
+				b.Fatal("not found")
+			}
+		}
+	})
+}
+
+// BenchmarkMemoryPut overwrites random keys.
+func BenchmarkMemoryPut(b *testing.B) {
+	keys := benchKeys(benchRecords)
+	b.Run("memory", func(b *testing.B) {
+		m := filled(b, keys)
+		rnd := rand.New(rand.NewPCG(3, 4))
+		var one [1]Entry
+		n := 1
+		b.ReportAllocs()
+		for b.Loop() {
+			n++
+			one[0] = benchEntry(keys.any(rnd), n)
+			if err := m.Apply(context.Background(), one[:], nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("resize", func(b *testing.B) { // no value is as long as the one it replaces
+		m := filled(b, keys)
+		rnd := rand.New(rand.NewPCG(3, 4))
+		var one [1]Entry
+		n := 1
+		b.ReportAllocs()
+		for b.Loop() {
+			n++
+			one[0] = benchEntry(keys.any(rnd), n)
+			one[0].Value = one[0].Value[:rnd.IntN(37)]
+			if err := m.Apply(context.Background(), one[:], nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("map", func(b *testing.B) {
+		l := filledMap(b, keys)
+		rnd := rand.New(rand.NewPCG(3, 4))
+		b.ReportAllocs()
+		for b.Loop() {
+			key := keys.any(rnd)
+			l.put(key, key)
+		}
+	})
+}
+
+// BenchmarkMemoryFill puts new keys one after the other, from none to
+// benchRecords, and begins anew; an operation is one put.
+func BenchmarkMemoryFill(b *testing.B) {
+	keys := benchKeys(benchRecords)
+	b.Run("memory", func(b *testing.B) {
+		var m *Memory
+		var one [1]Entry
+		n := 0
+		for b.Loop() {
+			if n%keys.len() == 0 {
+				m, _ = NewMemory(MemoryOptions{})
+			}
+			one[0] = benchEntry(keys.at(n%keys.len()), 1)
+			if err := m.Apply(context.Background(), one[:], nil); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+	})
+	b.Run("map", func(b *testing.B) {
+		var l *lockedMap
+		n := 0
+		for b.Loop() {
+			if n%keys.len() == 0 {
+				l = &lockedMap{m: map[string]string{}}
+			}
+			l.put(keys.at(n%keys.len()), keys.at(n%keys.len()))
+			n++
+		}
+	})
+}
+
+// BenchmarkMemoryApply overwrites random keys, one by one and in batches of a
+// thousand; an operation is one entry of either.
+func BenchmarkMemoryApply(b *testing.B) {
+	const size = 1000
+	keys := benchKeys(benchRecords)
+	for _, batch := range []int{1, size} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			m := filled(b, keys)
+			rnd := rand.New(rand.NewPCG(3, 4))
+			entries := make([]Entry, size)
+			held := make([]Version, size)
+			n := 1
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				for i := range entries {
+					entries[i] = benchEntry(keys.any(rnd), n)
+				}
+				for i := 0; i < size; i += batch {
+					if err := m.Apply(context.Background(), entries[i:i+batch], held[i:i+batch]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/entry")
+		})
+	}
+}
