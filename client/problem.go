@@ -2,8 +2,8 @@ package client
 
 import "errors"
 
-// Errors that a server answers with. Every error of a [Client] that came from
-// a server is a [*Problem] and Is one of these.
+// Errors that a node answers with. Every error of a [Client] that came from a
+// node is a [*Problem] and Is one of these.
 var (
 	ErrBadRequest   = errors.New("malformed request")
 	ErrNotFound     = errors.New("key not found")
@@ -19,6 +19,7 @@ var (
 	ErrNoRoute      = errors.New("no such route")
 	ErrMethod       = errors.New("method not allowed")
 	ErrInternal     = errors.New("internal error")
+	ErrUnsupported  = errors.New("not supported by the node's store")
 )
 
 // Code is one row of the table that both ends read: a server turns an error
@@ -44,6 +45,7 @@ func Codes() []Code {
 		{"unsupported_media_type", 415, ErrMediaType, false},
 		{"overloaded", 429, ErrOverloaded, true},
 		{"internal", 500, ErrInternal, false},
+		{"not_supported", 501, ErrUnsupported, false},
 		{"unavailable", 503, ErrUnavailable, true},
 		{"timeout", 504, ErrTimeout, true},
 		{"store_full", 507, ErrFull, false},
