@@ -1,0 +1,260 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+const (
+	// readsAtOnce is how many operations of the lanes that read are served
+	// before their results are sent: their values are held in memory
+	// meanwhile.
+	readsAtOnce = 128
+	// keepOps is for how many operations a session keeps room between frames.
+	keepOps = 1 << 10
+)
+
+// session is the served end of a stream. One goroutine reads a frame, serves
+// its calls and sends the results; another says every now and then that the
+// first is still at it.
+type session struct {
+	server  *Server
+	lane    Lane
+	conn    net.Conn
+	r       *bufio.Reader
+	in, out []byte
+	req     request
+	buf     []kv.Result
+
+	mu      sync.Mutex // guards all below, and the order of frames
+	w       stallWriter
+	serving uint64 // number of the frame that is served; 0: none
+	served  uint64 // number of the frame that was served last
+}
+
+// stream turns a request into a session, and runs it.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	lane, err := strconv.ParseUint(r.Header.Get(headerLane), 10, 8)
+	if want := r.Header.Get("Upgrade"); want != protocol {
+		w.Header().Set("Upgrade", protocol)
+		if !strings.HasPrefix(want, protocolFamily) {
+			err = errors.New("a stream needs an upgrade to " + protocol)
+		} else {
+			err = fmt.Errorf("this node speaks %s, not %s", protocol, want)
+		}
+		fail(w, http.StatusUpgradeRequired, err)
+		return
+	}
+	if err != nil || lane >= laneCount {
+		fail(w, http.StatusBadRequest, errors.New("no such lane"))
+		return
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		fail(w, http.StatusInternalServerError, err)
+		return
+	}
+	defer func() { _ = conn.Close() }() // it is of no more use, whatever it says
+	t := &session{
+		server: s, lane: Lane(lane), conn: conn,
+		r: bufio.NewReaderSize(conn, bufferSize),
+		w: stallWriter{conn: conn, stall: s.cfg.Stall},
+	}
+	log := s.cfg.Logger.With("peer", header(r.Header, headerFrom), "addr", conn.RemoteAddr(), "lane", lane)
+	log.Debug("stream opened")
+	err = errUnasked
+	if rw.Reader.Buffered() == 0 { // a client waits for the answer
+		err = t.run(r.Context(), w.Header())
+	}
+	log.Debug("stream ended", "error", err)
+}
+
+// run answers the handshake and serves frames until the connection ends. ctx
+// is the server's: it ends where the session is to be cut short.
+func (t *session) run(ctx context.Context, h http.Header) error {
+	if err := t.welcome(h); err != nil {
+		return err
+	}
+	if !t.server.enroll(t) {
+		return errEnding
+	}
+	defer t.server.dismiss(t)
+	t.out = beginReply(nil)
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	over := make(chan struct{})
+	defer close(over)
+	beating.Go(func() { t.beats(over) })
+	for {
+		if err := t.frame(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// welcome answers the handshake with the headers h.
+func (t *session) welcome(h http.Header) error {
+	head := &strings.Builder{}
+	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", protocol)
+	_ = h.Write(head) // a strings.Builder
+	head.WriteString("\r\n")
+	_, err := io.WriteString(&t.w, head.String())
+	return err
+}
+
+// frame serves one frame.
+func (t *session) frame(ctx context.Context) error {
+	var err error
+	if t.in, err = readFrame(t.r, t.in, t.server.cfg.MaxFrame); err != nil {
+		return err
+	}
+	if err := decodeRequest(t.in, &t.req); err != nil {
+		return err
+	}
+	t.server.cfg.Clock.Observe(t.req.clock)
+	t.mu.Lock()
+	t.serving = t.served + 1
+	t.mu.Unlock()
+	err = t.answer(ctx, time.Now())
+	if cap(t.buf) > keepOps || cap(t.req.ops) > keepOps {
+		t.buf, t.req = nil, request{}
+	}
+	return err
+}
+
+// answer serves the calls of a frame that came at now, and sends the results.
+func (t *session) answer(ctx context.Context, now time.Time) error {
+	limit := maxFrameOps
+	if t.lane != Writes {
+		limit = readsAtOnce
+	}
+	for calls := t.req.calls; len(calls) > 0; {
+		var c wireCall
+		c, calls = merge(calls, limit)
+		if err := t.append(t.serve(ctx, now.Add(c.left), c)); err != nil {
+			return err
+		}
+	}
+	return t.flush(true)
+}
+
+// merge takes from the front of calls what is served at once, at most limit
+// operations: a part of a call, or neighbours that were routed by the same
+// ring, under the latest of their deadlines. It returns the rest.
+func merge(calls []wireCall, limit int) (wireCall, []wireCall) {
+	c := calls[0]
+	if c.hi-c.lo > limit {
+		c.hi = c.lo + limit
+		calls[0].lo = c.hi
+		return c, calls
+	}
+	n := 1
+	for ; n < len(calls); n++ {
+		next := &calls[n]
+		if next.ring != c.ring || (next.left > 0) != (c.left > 0) || next.hi-c.lo > limit {
+			break
+		}
+		c.hi, c.left = next.hi, max(c.left, next.left)
+	}
+	return c, calls[n:]
+}
+
+// serve performs the operations of c and returns their results.
+func (t *session) serve(ctx context.Context, deadline time.Time, c wireCall) []kv.Result {
+	n := c.hi - c.lo
+	if cap(t.buf) < n {
+		t.buf = make([]kv.Result, n)
+	}
+	results := t.buf[:n]
+	clear(results)
+	if !time.Now().Before(deadline) { // nobody waits for it any more
+		for i := range results {
+			results[i].Err = context.DeadlineExceeded
+		}
+		return results
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	t.server.handler.Serve(ctx, &Call{Lane: t.lane, Ring: c.ring, Ops: t.req.ops[c.lo:c.hi], Results: results})
+	return results
+}
+
+// append encodes results, and sends them as far as they fill frames.
+func (t *session) append(results []kv.Result) error {
+	cfg := &t.server.cfg
+	for i := range results {
+		r := &results[i]
+		size := resultSize(r)
+		if size > cfg.MaxFrame-frameOverhead {
+			*r = kv.Result{Err: fmt.Errorf("%w: above the %d bytes of a frame", kv.ErrTooLarge, cfg.MaxFrame)}
+			size = 0
+		}
+		if len(t.out) > lengthSize+replyHeader && len(t.out)+size > cfg.FrameBytes {
+			if err := t.flush(false); err != nil {
+				return err
+			}
+		}
+		t.out = appendResult(t.out, r)
+	}
+	clear(results) // values are not held until the next frame
+	return nil
+}
+
+// flush sends the reply frame that was built and begins another. After the
+// last one the peer may ask again.
+func (t *session) flush(last bool) error {
+	endReply(t.out, t.server.cfg.Clock.Last(), last)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last {
+		t.served, t.serving = t.serving, 0
+	}
+	_, err := t.w.Write(t.out)
+	t.out = beginReply(t.out)
+	return err
+}
+
+// beats says during each frame that takes long that it is still served, until
+// over is closed.
+func (t *session) beats(over <-chan struct{}) {
+	ticker := time.NewTicker(t.server.cfg.Stall / 4)
+	defer ticker.Stop()
+	seen := uint64(0)
+	for {
+		select {
+		case <-over:
+			return
+		case <-ticker.C:
+			seen = t.beat(seen)
+		}
+	}
+}
+
+// beat sends a reply frame without results where the frame that is served is
+// still the one seen last time. It returns the frame that is served.
+func (t *session) beat(seen uint64) uint64 {
+	if !t.mu.TryLock() { // a reply is on its way
+		return 0
+	}
+	defer t.mu.Unlock()
+	if t.serving == 0 || t.serving != seen {
+		return t.serving
+	}
+	frame := beginReply(nil)
+	endReply(frame, t.server.cfg.Clock.Last(), false)
+	_, _ = t.w.Write(frame) // the reply will meet the same error
+	return seen
+}
