@@ -1,0 +1,26 @@
+// Package topology keeps the ring of a cluster: which version this node
+// knows, how the next one comes about, and from when on it may be used.
+//
+// It promises that two nodes never serve one partition at the same time. The
+// rules, for a ring whose keys have one replica each:
+//
+//  1. A ring version is an immutable [ring.Record]. The founder writes
+//     version 1. Version v+1 adds to version v the nodes that wait to join.
+//  2. Only the driver of version v writes v+1: the member with the lowest
+//     name. It does so only when every member of v is up and has acknowledged
+//     v, so there is one record for each number, and no change begins before
+//     the last one is settled.
+//  3. A node that learns of a version adopts it at once: it stops serving what
+//     the version takes from it. It acknowledges the version when no request
+//     that it admitted under an earlier one is still running.
+//  4. When all members of v have acknowledged v, it is settled, and the driver
+//     tells them. Until then a member does not serve the partitions that v
+//     gives to it; requests for them wait. So whoever served them before has
+//     stopped, and every write that it acknowledged is in its store.
+//  5. Data stays where it was written. Whoever owns a partition now asks its
+//     former owners for a key that it does not hold itself; its clock is past
+//     all of theirs, for clocks travel with acknowledgements, so what it writes
+//     supersedes what they hold.
+//
+// A member that is down stalls a change of the ring, and nothing else.
+package topology

@@ -1,0 +1,269 @@
+package topology
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/thunderdb/thunderdb/ring"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestFounderServesEverything(t *testing.T) {
+	inWorld(t, func(w *world) {
+		k := w.start("n1", true)
+		w.await(1, "n1")
+		if s := k.State(); s.Ring.Owned(s.Self) != 64 || s.Cluster() == "" {
+			t.Errorf("owns %d partitions of cluster %q", s.Ring.Owned(s.Self), s.Cluster())
+		}
+	})
+}
+
+func TestNodesThatComeTogetherAreTakenInTogether(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.start("n1", true)
+		w.await(1, "n1")
+		for _, name := range []string{"n2", "n3", "n4"} {
+			w.start(name, false)
+		}
+		w.await(4, "n1", "n2", "n3", "n4")
+		for name, p := range w.places {
+			if s := p.keeper.State(); s.Version() != 2 {
+				t.Errorf("%s is at ring %d, want 2: one change for all", name, s.Version())
+			}
+		}
+	})
+}
+
+func TestFoundersThatStartTogetherAgree(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, name := range []string{"n3", "n1", "n2"} {
+			w.start(name, true)
+		}
+		w.await(3, "n1", "n2", "n3")
+	})
+}
+
+func TestNobodyFoundsWhoMayNot(t *testing.T) {
+	inWorld(t, func(w *world) {
+		k := w.start("n1", false)
+		w.pass(time.Minute)
+		if k.State() != nil {
+			t.Error("a node that only joins has founded a cluster")
+		}
+	})
+}
+
+// A request that an owner admitted under the old ring may still write. Nobody
+// may serve its partition anew before it has ended.
+func TestChangeWaitsForRequestsUnderTheOldRing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		k := w.start("n1", true)
+		w.await(1, "n1")
+		old := k.Acquire()
+		joiner := w.start("n2", false)
+		w.pass(20 * time.Second)
+		s := joiner.State()
+		if s == nil || s.Self < 0 {
+			t.Fatal("the joiner does not know the ring that has it")
+		}
+		for p := range s.Ring.Partitions() {
+			if s.Owner(p) == s.Self && s.Open(p) {
+				t.Fatalf("partition %d is open while a request of its former owner runs", p)
+			}
+		}
+		old.Release()
+		w.await(2, "n1", "n2")
+	})
+}
+
+func TestMemberThatIsDownStallsAJoin(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.start("n1", true)
+		w.await(1, "n1")
+		w.start("n2", false)
+		w.await(2, "n1", "n2")
+		w.kill("n2")
+		joiner := w.start("n3", false)
+		w.pass(time.Minute)
+		if s := joiner.State(); s.Version() != 2 {
+			t.Fatalf("ring %d came about without a member of ring 2", s.Version())
+		}
+		w.start("n2", false)
+		w.await(3, "n1", "n2", "n3")
+	})
+}
+
+// What the new owner of a partition writes must supersede what its former
+// owner acknowledged, also where that one's clock ran ahead.
+func TestClocksTravelWithAcknowledgements(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.start("n1", true)
+		w.await(1, "n1")
+		ahead := uint64(time.Now().Add(time.Hour).UnixMilli()) << 16
+		w.places["n1"].clock.Observe(ahead)
+		w.start("n2", false)
+		w.await(2, "n1", "n2")
+		if got := w.places["n2"].clock.Next(1); got <= ahead {
+			t.Errorf("the joiner's next stamp is %d, not above %d", got, ahead)
+		}
+	})
+}
+
+// Whatever is lost and whoever crashes, a partition never has two servers
+// (world.pass checks it), and all is well once the faults end.
+func TestOneServerUnderFaults(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				rnd := rand.New(rand.NewPCG(seed, 1))
+				names := []string{"n1", "n2", "n3", "n4", "n5"}
+				w.start("n3", true)
+				w.await(1, "n3")
+				w.lose(rand.New(rand.NewPCG(seed, 2)))
+				for range 100 {
+					name := names[rnd.IntN(len(names))]
+					switch {
+					case !w.up(name):
+						// A founder that comes back finds the others, for one
+						// of them is always up.
+						w.start(name, false)
+					case w.others(name) > 0 && rnd.IntN(2) == 0:
+						w.kill(name)
+					}
+					w.pass(time.Duration(rnd.IntN(1500)) * time.Millisecond)
+				}
+				w.lose(nil)
+				for _, name := range names {
+					if !w.up(name) {
+						w.start(name, false)
+					}
+				}
+				w.await(len(names), names...)
+			})
+		})
+	}
+}
+
+// others counts the nodes beside one that are up and know a ring.
+func (w *world) others(but string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for name, p := range w.places {
+		if name != but && p.up && p.keeper.State() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func record(version uint64, cluster string, members ...string) ring.Record {
+	r := ring.Record{Version: version, Cluster: cluster, Partitions: 64, Replicas: 1}
+	for _, name := range members {
+		r.Members = append(r.Members, ring.Member{Name: name, Weight: 1})
+	}
+	return r
+}
+
+func TestAdoptRefuses(t *testing.T) {
+	one := record(1, "c", "n1")
+	two := record(2, "c", "n1", "n2")
+	rival := record(2, "c", "n1", "n3")
+	for _, tt := range []struct {
+		name    string
+		history []ring.Record
+		settled uint64
+	}{
+		{"another cluster", []ring.Record{record(1, "d", "n1"), record(2, "d", "n1", "n2"), record(3, "d", "n1")}, 3},
+		{"a gap", []ring.Record{one, two, record(4, "c", "n1")}, 4},
+		{"a history that begins late", []ring.Record{two}, 2},
+		{"the rival of a record, settled", []ring.Record{one, rival}, 2},
+		{"another number of partitions", []ring.Record{one, two, {Version: 3, Cluster: "c", Partitions: 32, Replicas: 1, Members: one.Members}}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				k := w.start("n1", false)
+				if err := k.adopt([]ring.Record{one, two}, 1); err != nil {
+					t.Fatal(err)
+				}
+				before := k.State()
+				if err := k.adopt(tt.history, tt.settled); err == nil {
+					t.Error("no error")
+				}
+				if k.State() != before {
+					t.Error("it was adopted all the same")
+				}
+			})
+		})
+	}
+}
+
+func TestOlderRingIsIgnored(t *testing.T) {
+	inWorld(t, func(w *world) {
+		k := w.start("n1", false)
+		one, two := record(1, "c", "n1"), record(2, "c", "n1", "n2")
+		for _, history := range [][]ring.Record{{one, two}, {one}} {
+			if err := k.adopt(history, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v := k.State().Version(); v != 2 {
+			t.Errorf("ring %d, want 2", v)
+		}
+	})
+}
+
+func TestFormerOwnersAreRemembered(t *testing.T) {
+	var rings []*ring.Ring
+	for i, members := range [][]string{{"a"}, {"a", "b"}, {"a", "b", "c"}} {
+		r, err := ring.New(record(uint64(i)+1, "c", members...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rings = append(rings, r)
+	}
+	s := newState("c", rings, false)
+	twice := 0
+	for p := range 64 {
+		want := map[string]bool{}
+		for _, r := range rings {
+			want[r.Members()[r.Replicas(p)[0]].Name] = true
+		}
+		delete(want, s.MemberName(s.Owner(p)))
+		for _, at := range s.Former(p) {
+			if !want[s.MemberName(at)] {
+				t.Errorf("partition %d: %s is no former owner", p, s.MemberName(at))
+			}
+			delete(want, s.MemberName(at))
+		}
+		if len(want) > 0 {
+			t.Errorf("partition %d: former owners %v are forgotten", p, want)
+		}
+		if len(s.Former(p)) == 2 {
+			twice++
+		}
+		if gained := rings[1].Replicas(p)[0] != rings[2].Replicas(p)[0]; s.Open(p) == gained {
+			t.Errorf("partition %d: open %v, gained %v", p, s.Open(p), gained)
+		}
+	}
+	if twice == 0 {
+		t.Error("no partition moved twice: the test shows too little")
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	inWorld(t, func(w *world) {
+		k := w.start("n1", false)
+		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
+		defer cancel()
+		if _, err := k.Wait(ctx, func(*State) bool { return true }); err == nil {
+			t.Error("no error although no ring is known")
+		}
+	})
+}
