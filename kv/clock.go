@@ -30,7 +30,7 @@ func (c *Clock) Now() int64 { return c.wall().UnixMilli() }
 // above every reading given or observed before. When the counter overflows it
 // carries into the milliseconds, so the clock runs ahead rather than repeat.
 func (c *Clock) Next(n int) uint64 {
-	wall := uint64(c.Now()) << counterBits
+	wall := uint64(max(c.Now(), 0)) << counterBits // a time before 1970 would become the highest
 	for {
 		last := c.last.Load()
 		first := max(last+1, wall)

@@ -37,8 +37,8 @@ type MemoryOptions struct {
 // the garbage collector has nothing to walk. The partitions are spread over
 // shards; a shard is a lock and the slabs of its partitions, and each
 // partition has a table of its own. A table grows by itself, so that no growth
-// makes the whole store wait. A shard holds at most 4 GiB, and above that
-// returns ErrFull.
+// makes the whole store wait. A shard holds as many slabs as it can number, 4
+// GiB of small records or more of large ones, and then returns ErrFull.
 type Memory struct {
 	partitions int
 	maxBytes   int64

@@ -63,8 +63,9 @@ func (a *arena) alloc(size int) (l location, room []byte, ok bool) {
 	case size > maxShared:
 		id = a.newSlab(size)
 	case id == 0 || cap(a.slabs[id].data)-len(a.slabs[id].data) < size:
-		id = a.newSlab(a.slabSize(size))
-		a.setHead(id)
+		if id = a.newSlab(a.slabSize(size)); id != 0 {
+			a.setHead(id)
+		}
 	}
 	if id == 0 {
 		return 0, nil, false

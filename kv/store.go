@@ -32,9 +32,10 @@ type Store interface {
 
 	// Apply offers entries to the store, in order. For each key the one that
 	// Supersedes the other stays. Afterwards held[i], where held is not nil, is
-	// the version that the store holds for entries[i].Key: entries[i].Version
-	// where it was taken or there already, a newer one where it lost. held has
-	// the length of entries.
+	// the version that the store held for entries[i].Key once it had considered
+	// entries[i]: entries[i].Version where that was taken or there already, a
+	// newer one where it lost. A newer entry of the same key further behind in
+	// entries does not show in it. held has the length of entries.
 	//
 	// When Apply returns nil, all of it is as durable as the store promises. On
 	// an error any part of entries may have been applied, and held says for

@@ -59,10 +59,12 @@ func ParseVersion(text string) (Version, error) {
 	}
 	at, err1 := strconv.ParseUint(text[:16], 16, 64)
 	node, err2 := strconv.ParseUint(text[17:], 16, 64)
-	if err1 != nil || err2 != nil {
+	v := Version{Time: at, Node: node}
+	// One version has one text: upper case, which ParseUint takes, is none.
+	if err1 != nil || err2 != nil || v.String() != text {
 		return Version{}, fmt.Errorf("%q: %w", text, ErrBadVersion)
 	}
-	return Version{Time: at, Node: node}, nil
+	return v, nil
 }
 
 func appendHex(dst []byte, n uint64) []byte {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +54,9 @@ type Config struct {
 
 	// lose, in tests, says which packets and connections to addr are lost.
 	lose func(addr string, packet bool) bool
+	// lookup finds the addresses of a seed's host; the system does where it is
+	// nil, which it is but in tests.
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // Timing is how fast things happen. The zero values are for a local network: a

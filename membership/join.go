@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -174,7 +173,7 @@ func (p *Pool) targets(ctx context.Context) []string {
 	addrs, present := p.table.addresses()
 	present[p.Addr()] = true
 	for _, seed := range p.cfg.Seeds {
-		found, err := resolve(ctx, seed)
+		found, err := p.resolve(ctx, seed)
 		if err != nil {
 			p.log.Debug("resolve seed", "seed", seed, "error", err)
 		}
@@ -188,7 +187,7 @@ func (p *Pool) targets(ctx context.Context) []string {
 }
 
 // resolve returns every ip:port that a seed stands for now.
-func resolve(ctx context.Context, seed string) ([]string, error) {
+func (p *Pool) resolve(ctx context.Context, seed string) ([]string, error) {
 	host, port, err := splitSeed(seed)
 	if err != nil {
 		return nil, err
@@ -199,7 +198,7 @@ func resolve(ctx context.Context, seed string) ([]string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := p.cfg.lookup(ctx, host)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,11 @@ func New(cfg Config) (*Pool, error) {
 	cfg.Timing = cfg.Timing.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if cfg.lookup == nil {
+		cfg.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 	}
 	log := cfg.Logger
 	if log == nil {
@@ -155,12 +161,11 @@ func (p *Pool) publishLocked() {
 		self.Status = facts.status()
 	}
 	nodes = append(nodes, self)
-	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	next := NewView(nodes)
 	old := p.view.Load()
-	if old != nil && slices.Equal(old.nodes, nodes) {
+	if old != nil && slices.Equal(old.nodes, next.nodes) {
 		return
 	}
-	next := &View{nodes: nodes}
 	p.view.Store(next)
 	p.watchers.signal()
 	if old != nil {

@@ -37,6 +37,13 @@ type View struct {
 	nodes []Node // sorted by name, each name once
 }
 
+// NewView returns a view of nodes, whose names differ. It keeps the slice, and
+// sorts it.
+func NewView(nodes []Node) *View {
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return &View{nodes: nodes}
+}
+
 // Nodes returns all nodes, this one included, sorted by name. The caller must
 // not change them.
 func (v *View) Nodes() []Node { return v.nodes }

@@ -109,5 +109,8 @@ type Status struct {
 	Cluster string
 	Ring    uint64
 	Change  *Change // nil where the ring is settled
-	Members []MemberState
+	// UnderReplicated is how many partitions lack a replica because a member
+	// is down.
+	UnderReplicated int
+	Members         []MemberState
 }

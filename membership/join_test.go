@@ -1,0 +1,134 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+)
+
+func TestPoolOfThree(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	a := lab.start(t, "a", member)
+	b := lab.start(t, "b", edits(member, seeds(a.Addr())))
+	c := lab.start(t, "c", seeds(a.Addr()))
+	seeAll(t, a, b, c)
+	a.wait(t, "both facts of c", func(v *View) bool {
+		n, _ := v.Find("c")
+		return n.HTTP == "c:8080" && n.Peer == "c:7947"
+	})
+	for _, n := range []*testNode{a, b, c} {
+		n.sees(t, "a", Alive)
+		n.sees(t, "b", Alive)
+		n.sees(t, "c", Joining)
+	}
+}
+
+func TestSeedComesUpLate(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	addr := freeAddr(t, "127.0.0.1")
+	b := lab.start(t, "b", seeds(addr))
+	lab.move(addr, 1)
+	until(t, "b to try thrice", func() bool { return lab.lost(addr) >= 3 })
+	if b.Joined() {
+		t.Fatal("joined though no seed has answered")
+	}
+	lab.move(addr, 0)
+	a := lab.start(t, "a", at(addr))
+	seeAll(t, a, b)
+	until(t, "b to join", b.Joined)
+}
+
+// A name may stand for nothing yet, then for many nodes of which not all are
+// up, and is looked up anew each time.
+func TestNameOfManySeeds(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	a := lab.start(t, "a", at(freeAddr(t, "127.0.0.3")))
+	real := netip.MustParseAddrPort(a.Addr())
+	var asked atomic.Int32
+	lookup := func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host != "pool.test" {
+			return nil, errors.New("unexpected host " + host)
+		}
+		switch asked.Add(1) {
+		case 1:
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		case 2:
+			return nil, nil
+		case 3:
+			return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.2"), real.Addr()}, nil
+	}
+	b := lab.start(t, "b", func(c *Config) {
+		c.Seeds = []string{netip.AddrPortFrom(real.Addr(), real.Port()).String()}
+		c.Seeds[0] = "pool.test" + c.Seeds[0][len(real.Addr().String()):]
+		c.lookup = lookup
+	})
+	seeAll(t, a, b)
+}
+
+// A pool that was joined is found again when its only known node has moved
+// and only its name tells where.
+func TestNameOfASeedThatMoves(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	addr := freeAddr(t, "127.0.0.4")
+	_, port, _ := net.SplitHostPort(addr)
+	a := lab.start(t, "a", edits(member, at(addr)))
+	var points atomic.Value // netip.Addr
+	points.Store(netip.MustParseAddr("127.0.0.4"))
+	b := lab.start(t, "b", func(c *Config) {
+		c.Seeds = []string{"a.test:" + port}
+		c.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{points.Load().(netip.Addr)}, nil
+		}
+	})
+	seeAll(t, a, b)
+	a.kill()
+	b.sees(t, "a", Down)
+	points.Store(netip.MustParseAddr("127.0.0.5"))
+	moved := lab.start(t, "a", edits(member, at("127.0.0.5:"+port)))
+	seeAll(t, moved, b)
+}
+
+// Who may serve alone: one without seeds; a founder or a member once its seeds
+// have been silent for long enough; nobody else.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	gone := freeAddr(t, "127.0.0.1")
+	lab.move(gone, 1)
+	until(t, "one without seeds to join", lab.start(t, "a", nil).Joined)
+	joiner := lab.start(t, "d", seeds(gone))
+	until(t, "a founder to join", lab.start(t, "b", edits(founder, seeds(gone))).Joined)
+	until(t, "a member to join", lab.start(t, "c", edits(member, seeds(gone))).Joined)
+	if joiner.Joined() {
+		t.Error("a joiner founds its own pool")
+	}
+}
+
+// A restarted node finds the others by its peers file alone.
+func TestPeersFileOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	file := t.TempDir() + "/peers.json"
+	remember := func(c *Config) { c.PeersFile = file }
+	a := lab.start(t, "a", nil)
+	b := lab.start(t, "b", edits(remember, seeds(a.Addr())))
+	seeAll(t, a, b)
+	until(t, "the file to be written", func() bool {
+		saved, err := loadPeers(file)
+		return err == nil && saved["a"] == a.Addr()
+	})
+	// Nothing but the file may lead to a, and a must not look for b.
+	b.leave()
+	a.wait(t, "b to be forgotten", func(v *View) bool { return len(v.Nodes()) == 1 })
+	b = lab.start(t, "b", remember)
+	seeAll(t, a, b)
+}

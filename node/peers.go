@@ -1,0 +1,95 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/thunderdb/thunderdb/membership"
+	"github.com/thunderdb/thunderdb/node/peer"
+	"github.com/thunderdb/thunderdb/node/topology"
+)
+
+// peers holds a connection to each node of the pool, and follows them to new
+// addresses.
+type peers struct {
+	cfg  peer.ClientConfig
+	pool topology.Pool
+	// links is replaced whole whenever the pool changes: nobody locks to route.
+	links atomic.Pointer[map[string]*link]
+}
+
+// link is the way to one node.
+type link struct {
+	*peer.Client
+	addr string
+	down bool // the pool says that nobody is there
+}
+
+func newPeers(cfg peer.ClientConfig, pool topology.Pool) *peers {
+	p := &peers{cfg: cfg, pool: pool}
+	p.links.Store(&map[string]*link{})
+	return p
+}
+
+// run follows the pool until ctx ends, then closes all connections.
+func (p *peers) run(ctx context.Context) error {
+	changed, stop := p.pool.Watch()
+	defer stop()
+	defer p.follow(nil)
+	for {
+		p.follow(p.pool.View().Nodes())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// follow makes links to exactly the given nodes, keeping those that still
+// lead to the right place.
+func (p *peers) follow(nodes []membership.Node) {
+	old := *p.links.Load()
+	next := make(map[string]*link, len(nodes))
+	for _, n := range nodes {
+		if n.Name == p.cfg.Self.Name || n.Peer == "" {
+			continue
+		}
+		l := &link{addr: n.Peer, down: n.Status == membership.Down}
+		if was := old[n.Name]; was != nil && was.addr == n.Peer {
+			l.Client = was.Client
+		} else {
+			l.Client = peer.NewClient(p.cfg, n.Name, n.Peer)
+		}
+		next[n.Name] = l
+	}
+	p.links.Store(&next)
+	for name, was := range old {
+		if now := next[name]; now == nil || now.Client != was.Client {
+			_ = was.Close() // only joins; what waited has been failed
+		}
+	}
+}
+
+// client returns the way to a node that is believed to be up. Its error is
+// peer.ErrUnavailable.
+func (p *peers) client(name string) (*peer.Client, error) {
+	l := (*p.links.Load())[name]
+	switch {
+	case l == nil:
+		return nil, fmt.Errorf("%s is not in the pool: %w", name, peer.ErrUnavailable)
+	case l.down:
+		return nil, fmt.Errorf("%s is down: %w", name, peer.ErrUnavailable)
+	}
+	return l.Client, nil
+}
+
+// Ask implements topology.Asker.
+func (p *peers) Ask(ctx context.Context, node, question string, in, out any) error {
+	c, err := p.client(node)
+	if err != nil {
+		return err
+	}
+	return c.Ask(ctx, question, in, out)
+}

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/node/peer"
+	"github.com/thunderdb/thunderdb/node/topology"
+)
+
+var _ peer.Handler = (*Node)(nil)
+
+// Serve runs what another node asks of this one. It never forwards.
+func (n *Node) Serve(ctx context.Context, call *peer.Call) {
+	if call.Lane == peer.Local {
+		for i := range call.Ops {
+			e, err := n.store.Get(ctx, call.Ops[i].Key, nil)
+			call.Results[i] = kv.Result{Entry: e, Err: err}
+		}
+		return
+	}
+	n.serveOwned(ctx, call.Ring, call.Ops, call.Results)
+}
+
+// serveOwned runs operations that were routed here under ring version routed.
+// One whose key this node does not own has the error peer.ErrNotOwner.
+func (n *Node) serveOwned(ctx context.Context, routed uint64, ops []kv.Op, results []kv.Result) {
+	s, err := n.admitAll(ctx, routed, ops)
+	if err != nil {
+		for i := range results {
+			results[i] = kv.Result{Err: err}
+		}
+		return
+	}
+	defer s.Release()
+	for i := 0; i < len(ops); {
+		if run := n.blindRun(s, ops[i:]); run > 1 {
+			n.putBlind(ctx, ops[i:i+run], results[i:i+run])
+			i += run
+			continue
+		}
+		if p := s.Ring.Partition(ops[i].Key); s.Owner(p) == s.Self {
+			results[i] = n.coordinate(ctx, s, p, &ops[i], nil)
+		} else {
+			results[i] = kv.Result{Err: peer.ErrNotOwner}
+		}
+		i++
+	}
+}
+
+// admitAll acquires a state at least as new as the one that ops were routed
+// by, under which this node may serve all those of them that it owns.
+func (n *Node) admitAll(ctx context.Context, routed uint64, ops []kv.Op) (*topology.State, error) {
+	for {
+		s := n.keeper.Acquire()
+		if s != nil && s.Version() >= routed && n.allOpen(s, ops) {
+			return s, nil
+		}
+		if s != nil {
+			s.Release()
+		}
+		if s == nil || s.Version() < routed {
+			n.keeper.Behind()
+		}
+		waited, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
+		_, err := n.keeper.Wait(waited, func(now *topology.State) bool {
+			return now != s && now.Version() >= routed
+		})
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", peer.ErrUnavailable, err)
+		}
+	}
+}
+
+func (n *Node) allOpen(s *topology.State, ops []kv.Op) bool {
+	if s.Settled {
+		return true
+	}
+	for i := range ops {
+		if p := s.Ring.Partition(ops[i].Key); s.Owner(p) == s.Self && !s.Open(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// blindRun returns how many of the first ops are blind puts of keys that this
+// node owns.
+func (n *Node) blindRun(s *topology.State, ops []kv.Op) int {
+	for i := range ops {
+		op := &ops[i]
+		if op.Verb != kv.Put || !op.Blind || op.If != nil || s.Owner(s.Ring.Partition(op.Key)) != s.Self {
+			return i
+		}
+	}
+	return len(ops)
+}

@@ -1,0 +1,36 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+// Sweeping examines sweepBudget entries each sweepInterval.
+const (
+	sweepInterval = time.Second
+	sweepBudget   = 20_000
+)
+
+// sweep gives back the space of expired entries until ctx ends, where the
+// store does not do it by itself. Whether an entry is live does not depend on
+// it.
+func (n *Node) sweep(ctx context.Context) error {
+	expirer, ok := n.store.(kv.Expirer)
+	if !ok {
+		return nil
+	}
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := expirer.Expire(ctx, n.clock.Now(), sweepBudget); err != nil && ctx.Err() == nil {
+			n.logger.Warn("sweep expired entries", "error", err)
+		}
+	}
+}
