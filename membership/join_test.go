@@ -2,7 +2,6 @@ package membership
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -48,27 +47,24 @@ func TestSeedComesUpLate(t *testing.T) {
 func TestNameOfManySeeds(t *testing.T) {
 	t.Parallel()
 	lab := newLab()
-	a := lab.start(t, "a", at(freeAddr(t, "127.0.0.3")))
-	real := netip.MustParseAddrPort(a.Addr())
+	addr := freeAddr(t, "127.0.0.3")
+	_, port, _ := net.SplitHostPort(addr)
+	a := lab.start(t, "a", at(addr))
+	up, never := netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.2")
 	var asked atomic.Int32
-	lookup := func(_ context.Context, host string) ([]netip.Addr, error) {
-		if host != "pool.test" {
-			return nil, errors.New("unexpected host " + host)
-		}
-		switch asked.Add(1) {
-		case 1:
-			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-		case 2:
-			return nil, nil
-		case 3:
-			return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
-		}
-		return []netip.Addr{netip.MustParseAddr("127.0.0.2"), real.Addr()}, nil
-	}
 	b := lab.start(t, "b", func(c *Config) {
-		c.Seeds = []string{netip.AddrPortFrom(real.Addr(), real.Port()).String()}
-		c.Seeds[0] = "pool.test" + c.Seeds[0][len(real.Addr().String()):]
-		c.lookup = lookup
+		c.Seeds = []string{"pool.test:" + port}
+		c.lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
+			switch asked.Add(1) {
+			case 1:
+				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+			case 2:
+				return nil, nil
+			case 3:
+				return []netip.Addr{never}, nil
+			}
+			return []netip.Addr{never, up}, nil
+		}
 	})
 	seeAll(t, a, b)
 }

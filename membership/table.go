@@ -99,14 +99,14 @@ func (t *table) snapshot(now time.Time, by rules) []Node {
 		case !r.doubt.IsZero() && now.Sub(r.doubt) > by.grace:
 			n.Status = Suspect
 		default:
-			n.Status = n.Facts.status()
+			n.Status = n.status()
 		}
 		out = append(out, n)
 	}
 	return out
 }
 
-// absent returns the last gossip addresses of all nodes that are known and not
+// addresses returns the last gossip addresses of all nodes that are known and not
 // up, and present those of the others.
 func (t *table) addresses() (absent []string, present map[string]bool) {
 	t.mu.Lock()

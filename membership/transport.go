@@ -329,6 +329,9 @@ func (c *stampedConn) check() error {
 	}
 	if ours := c.gate.cluster(); foreign(theirs, ours) {
 		c.gate.refused(theirs, c.addr)
+		// memberlist hangs up without a word, and the other side would not know
+		// why. It loses nothing but that when this fails.
+		_, _ = c.Write(nil)
 		return fmt.Errorf("%s belongs to cluster %q, this node to %q: %w", c.addr, theirs, ours, ErrForeign)
 	}
 	if c.name != "" {

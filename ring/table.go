@@ -27,7 +27,6 @@ type filler struct {
 	circle   *circle
 	original []int // index in the record of each member
 	weights  []uint64
-	seeds    []uint64
 	zones    []int // of each member, counted from 0
 	zoned    bool  // whether there are several zones
 	replicas int   // columns of the table
@@ -42,7 +41,7 @@ type filler struct {
 func fillTable(rec Record, replicas int) []int {
 	f := newFiller(rec, replicas)
 	f.fillOwners()
-	f.caps = replicaCaps(f.weights, f.seeds, f.zones, rec.Partitions, replicas)
+	f.caps = replicaCaps(f.weights, f.zones, rec.Partitions, replicas)
 	for rank := 1; rank < replicas; rank++ {
 		for p := range rec.Partitions {
 			f.give(p, rank, f.choose(p, rank))
@@ -84,10 +83,7 @@ func newFiller(rec Record, replicas int) *filler {
 	f.zoned = len(numbers) > 1
 	f.weights = scaledWeights(members)
 	f.circle = newCircle(members, f.weights, rec.Partitions)
-	for _, m := range members {
-		f.seeds = append(f.seeds, seedOf(m.Name))
-	}
-	f.caps = ownerCaps(f.weights, f.seeds, rec.Partitions)
+	f.caps = ownerCaps(f.weights, rec.Partitions)
 	for p := range f.near {
 		f.lookUp(p, replicas+nearestAtFirst)
 	}
