@@ -1,7 +1,6 @@
 package kv_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/thunderdb/thunderdb/kv"
@@ -13,19 +12,14 @@ func TestMemoryConformance(t *testing.T) {
 	kvtest.Run(t, openMemory(kv.MemoryOptions{}))
 }
 
-// TestMemoryPartitions runs the suite with one table, and with some more tables
-// than there are shards.
-func TestMemoryPartitions(t *testing.T) {
+// TestMemoryOneTable runs the suite where all keys share a table and its
+// slabs, also with a limit.
+func TestMemoryOneTable(t *testing.T) {
 	t.Parallel()
-	for _, partitions := range []int{1, 300} {
-		t.Run(fmt.Sprintf("partitions=%d", partitions), func(t *testing.T) {
-			t.Parallel()
-			kvtest.Config{
-				Partitions: partitions,
-				OpenFull:   openMemory(kv.MemoryOptions{Partitions: partitions, MaxBytes: 2 << 20}),
-			}.Run(t, openMemory(kv.MemoryOptions{Partitions: partitions}))
-		})
-	}
+	kvtest.Config{
+		Partitions: 1,
+		OpenFull:   openMemory(kv.MemoryOptions{Partitions: 1, MaxBytes: 1 << 20}),
+	}.Run(t, openMemory(kv.MemoryOptions{Partitions: 1}))
 }
 
 func openMemory(opts kv.MemoryOptions) kvtest.Open {

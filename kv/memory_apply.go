@@ -142,8 +142,7 @@ func (m *Memory) offer(s *shard, at place, e *Entry) (Version, error) {
 	}
 	var ok bool
 	if found {
-		// roomFor may have moved the old record, and so the views into it.
-		old = m.dict.parse(s.arena.at(t.slots[pos].loc()))
+		// roomFor may have moved the old record, but it is the same there.
 		ok = m.replace(s, t, pos, &old, &d)
 	} else {
 		ok = m.insert(s, t, at.tag, &d)

@@ -77,31 +77,47 @@ func filled(b *testing.B, keys keySet) *Memory {
 	return m
 }
 
-// lockedMap is what the store is measured against.
+// lockedMap is what the store is measured against: what one would write first.
 type lockedMap struct {
 	mu sync.RWMutex // guards m
-	m  map[string]string
+	m  map[string]mapEntry
 }
 
-func (l *lockedMap) get(key, dst []byte) []byte {
+// mapEntry is an Entry that is kept in a map.
+type mapEntry struct {
+	value, contentType string
+	version            Version
+	expires            int64
+	deleted            bool
+}
+
+func newLockedMap() *lockedMap { return &lockedMap{m: map[string]mapEntry{}} }
+
+func (l *lockedMap) get(key, dst []byte) Entry {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return append(dst[:0], l.m[string(key)]...)
+	e := l.m[string(key)]
+	return Entry{
+		Key: key, Value: append(dst[:0], e.value...), Version: e.version,
+		Expires: e.expires, ContentType: e.contentType, Deleted: e.deleted,
+	}
 }
 
-func (l *lockedMap) put(key, value []byte) {
+func (l *lockedMap) put(e *Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.m[string(key)] = string(value)
+	if old := l.m[string(e.Key)]; e.Version.Compare(old.version) > 0 {
+		l.m[string(e.Key)] = mapEntry{string(e.Value), e.ContentType, e.Version, e.Expires, e.Deleted}
+	}
 }
 
 func filledMap(b *testing.B, keys keySet) *lockedMap {
 	b.Helper()
 	before, _ := heap()
-	l := &lockedMap{m: map[string]string{}}
+	l := newLockedMap()
 	for i := range keys.len() {
-		key := keys.at(i)
-		l.put(key, key)
+		e := benchEntry(keys.at(i), 1)
+		l.put(&e)
 	}
 	after, gc := heap()
 	b.Cleanup(func() {
@@ -130,7 +146,7 @@ func BenchmarkMemoryGet(b *testing.B) {
 		rnd := rand.New(rand.NewPCG(3, 4))
 		b.ReportAllocs()
 		for b.Loop() {
-			if len(l.get(keys.any(rnd), dst)) == 0 {
+			if e := l.get(keys.any(rnd), dst); len(e.Value) == 0 {
 				b.Fatal("not found")
 			}
 		}
@@ -172,10 +188,12 @@ func BenchmarkMemoryPut(b *testing.B) {
 	b.Run("map", func(b *testing.B) {
 		l := filledMap(b, keys)
 		rnd := rand.New(rand.NewPCG(3, 4))
+		n := 1
 		b.ReportAllocs()
 		for b.Loop() {
-			key := keys.any(rnd)
-			l.put(key, key)
+			n++
+			e := benchEntry(keys.any(rnd), n)
+			l.put(&e)
 		}
 	})
 }
@@ -204,9 +222,10 @@ func BenchmarkMemoryFill(b *testing.B) {
 		n := 0
 		for b.Loop() {
 			if n%keys.len() == 0 {
-				l = &lockedMap{m: map[string]string{}}
+				l = newLockedMap()
 			}
-			l.put(keys.at(n%keys.len()), keys.at(n%keys.len()))
+			e := benchEntry(keys.at(n%keys.len()), 1)
+			l.put(&e)
 			n++
 		}
 	})
@@ -239,4 +258,64 @@ func BenchmarkMemoryApply(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/entry")
 		})
 	}
+}
+
+// BenchmarkMemoryRatio does the same to a Memory and to a map in turns of a
+// thousand, so that whatever else the machine does meets both alike. The ratio
+// is the map's time by the store's: above 1 the store is faster.
+func BenchmarkMemoryRatio(b *testing.B) {
+	keys := benchKeys(benchRecords)
+	ctx := context.Background()
+	dst := make([]byte, 0, 64)
+	var one [1]Entry
+	for name, op := range map[string]struct {
+		memory func(m *Memory, key []byte, n int)
+		locked func(l *lockedMap, key []byte, n int)
+	}{
+		"get": {
+			func(m *Memory, key []byte, _ int) { one[0], _ = m.Get(ctx, key, dst) },
+			func(l *lockedMap, key []byte, _ int) { one[0] = l.get(key, dst) },
+		},
+		"put": {
+			func(m *Memory, key []byte, n int) {
+				one[0] = benchEntry(key, n)
+				_ = m.Apply(ctx, one[:], nil)
+			},
+			func(l *lockedMap, key []byte, n int) {
+				one[0] = benchEntry(key, n)
+				l.put(&one[0])
+			},
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			m, l := filled(b, keys), filledMap(b, keys)
+			inTurns(b, keys,
+				func(key []byte, n int) { op.memory(m, key, n) },
+				func(key []byte, n int) { op.locked(l, key, n) })
+		})
+	}
+}
+
+// inTurns calls both for random keys with a rising n, and reports how long they
+// take and the second's time by the first's.
+func inTurns(b *testing.B, keys keySet, first, second func(key []byte, n int)) {
+	b.Helper()
+	const turn = 1000
+	rnd := rand.New(rand.NewPCG(3, 4))
+	var took [2]time.Duration
+	n := 1
+	for b.Loop() {
+		for i, call := range []func([]byte, int){first, second} {
+			start := time.Now()
+			for range turn {
+				n++
+				call(keys.any(rnd), n)
+			}
+			took[i] += time.Since(start)
+		}
+	}
+	for i, unit := range []string{"memory-ns", "map-ns"} {
+		b.ReportMetric(float64(took[i].Nanoseconds())/float64(b.N*turn), unit)
+	}
+	b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "ratio")
 }

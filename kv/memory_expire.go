@@ -10,8 +10,7 @@ type sweeper struct {
 	mu        sync.Mutex // serialises Expire, guards all below
 	partition int
 	slot      int
-	slots     int // the size of the partition's table at that time
-	key       []byte
+	key       []byte // room for the key of the entry that is swept
 }
 
 // sweepSlots is how many slots Expire looks at under one hold of a lock.
@@ -25,7 +24,7 @@ func (m *Memory) Expire(ctx context.Context, now int64, budget int) (int, error)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	swept := 0
-	for first := 0; first <= m.partitions && budget > 0; {
+	for passed := 0; passed <= m.partitions && budget > 0; {
 		if err := ctx.Err(); err != nil {
 			return swept, err
 		}
@@ -36,7 +35,7 @@ func (m *Memory) Expire(ctx context.Context, now int64, budget int) (int, error)
 		budget -= examined
 		swept += n
 		if w.slot == 0 {
-			first++
+			passed++
 		}
 	}
 	return swept, nil
@@ -54,9 +53,8 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 		return 0, 0, ErrClosed
 	}
 	t := &s.tables[table]
-	if w.slots != len(t.slots) {
-		w.slot, w.slots = 0, len(t.slots) // it has grown since: begin again
-	}
+	// The table may have grown since: a record that this has put before the
+	// slot waits for the next round.
 	end := min(w.slot+sweepSlots, len(t.slots))
 	if t.expiring == 0 {
 		w.slot = len(t.slots)
@@ -71,7 +69,7 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 		}
 	}
 	if w.slot == len(t.slots) {
-		w.slot, w.slots = 0, -1
+		w.slot = 0
 		w.partition = (w.partition + 1) % m.partitions
 	}
 	return examined, swept, nil

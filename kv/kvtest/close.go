@@ -1,0 +1,105 @@
+package kvtest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+// testClosed: every method answers ErrClosed after Close, Close as well.
+func (s *suite) testClosed(t *testing.T) {
+	store := s.open(t)
+	apply(t, store, write(key(1), 1))
+	if err := store.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	for name, call := range calls(store) {
+		if err := call(); !errors.Is(err, kv.ErrClosed) {
+			t.Errorf("%s after Close: %v, want ErrClosed", name, err)
+		}
+	}
+	if err := store.Close(); !errors.Is(err, kv.ErrClosed) {
+		t.Errorf("Close after Close: %v, want ErrClosed", err)
+	}
+	if counter, ok := store.(kv.Counter); ok {
+		counter.Stats(start) // has no error to return, and must not panic
+	}
+}
+
+// calls returns a call of each method that the store has, but Close.
+func calls(store kv.Store) map[string]func() error {
+	ctx := context.Background()
+	var large []kv.Entry
+	for i := range 100 {
+		large = append(large, write(key(i), 2))
+	}
+	methods := map[string]func() error{
+		"Get": func() error {
+			_, err := store.Get(ctx, key(1), nil)
+			return err
+		},
+		"Apply":        func() error { return store.Apply(ctx, []kv.Entry{write(key(1), 2)}, nil) },
+		"a long Apply": func() error { return store.Apply(ctx, large, make([]kv.Version, len(large))) },
+	}
+	if scanner, ok := store.(kv.Scanner); ok {
+		methods["Scan"] = func() error {
+			return scanner.Scan(ctx, 0, nil, func(*kv.Entry) bool { return true })
+		}
+	}
+	if expirer, ok := store.(kv.Expirer); ok {
+		methods["Expire"] = func() error {
+			_, err := expirer.Expire(ctx, start, 100)
+			return err
+		}
+	}
+	return methods
+}
+
+// testCloseUnderLoad closes a store that every method is called of, again and
+// again. The calls must end, with ErrClosed and nothing else.
+func (s *suite) testCloseUnderLoad(t *testing.T) {
+	store := s.opened(t)
+	var group sync.WaitGroup
+	var busy atomic.Int64 // calls that were answered
+	var closed atomic.Bool
+	for name, call := range calls(store) {
+		group.Go(func() {
+			for {
+				late := closed.Load()
+				switch err := call(); {
+				case !late && (err == nil || errors.Is(err, kv.ErrNotFound)):
+					busy.Add(1)
+				case errors.Is(err, kv.ErrClosed):
+					return
+				default:
+					t.Errorf("%s while the store is closed, or after that (%v): %v", name, late, err)
+					return
+				}
+			}
+		})
+	}
+	for busy.Load() < 500 {
+		if counter, ok := store.(kv.Counter); ok {
+			counter.Stats(start)
+		}
+		expectOrNone(t, store, key(1))
+	}
+	if err := store.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	closed.Store(true)
+	group.Wait()
+}
+
+// expectOrNone fails the test where k holds what write does not return.
+func expectOrNone(t *testing.T, store kv.Store, k []byte) {
+	t.Helper()
+	e, err := store.Get(context.Background(), k, nil)
+	if !errors.Is(err, kv.ErrNotFound) && (err != nil || !written(&e)) {
+		t.Errorf("Get(%s) = %s, %v", shorten(k), describe(&e), err)
+	}
+}
