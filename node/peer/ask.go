@@ -58,7 +58,7 @@ func (c *Client) Ask(ctx context.Context, question string, in, out any) error {
 // Scan asks the peer for entries that it holds. The errors are those of
 // [Client.Do], and those of the peer's store.
 func (c *Client) Scan(ctx context.Context, req ScanRequest) (ScanPage, error) {
-	body, err := c.post(ctx, pathScan, "application/octet-stream", appendScanRequest(nil, &req))
+	body, err := c.post(ctx, pathScan, "application/octet-stream", encodeScanRequest(&req))
 	if err != nil {
 		return ScanPage{}, fmt.Errorf("scan %w", err)
 	}

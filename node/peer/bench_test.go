@@ -94,3 +94,20 @@ func BenchmarkDo(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDoBulk puts records of 36 and 36 bytes, 500 a call, four calls at a
+// time, into a peer that does nothing with them.
+func BenchmarkDoBulk(b *testing.B) {
+	const records = 500
+	c := dialled(b, ClientConfig{}, serve(b, ServerConfig{}, &fakeNode{serve: func(context.Context, *Call) {}}, nil))
+	ops := make([]kv.Op, records)
+	for i := range ops {
+		ops[i] = kv.Op{Verb: kv.Put, Key: []byte(benchKey(i)), Value: []byte(benchKey(i)), Blind: true}
+	}
+	took := spread(b, 4, func(int) {
+		if err := c.Do(context.Background(), &Call{Lane: Writes, Ops: ops, Results: make([]kv.Result, records)}); err != nil {
+			b.Error(err)
+		}
+	})
+	b.ReportMetric(float64(b.N)*records/took.Seconds(), "records/s")
+}

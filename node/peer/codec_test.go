@@ -99,11 +99,11 @@ func TestReplyArrivesAsSent(t *testing.T) {
 func TestScanArrivesAsSent(t *testing.T) {
 	t.Parallel()
 	want := ScanRequest{Partition: 3, From: []byte("f"), Until: 9, Prefix: []byte("p"), Values: true, Limit: 100, Bytes: 1 << 20}
-	if got, err := decodeScanRequest(appendScanRequest(nil, &want)); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := decodeScanRequest(encodeScanRequest(&want)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("request %+v, %v; want %+v", got, err, want)
 	}
 	page := samplePage()
-	if got, err := decodeScanPage(appendScanPage(nil, &page)); err != nil || !reflect.DeepEqual(got, page) {
+	if got, err := decodeScanPage(encodeScanPage(&page)); err != nil || !reflect.DeepEqual(got, page) {
 		t.Errorf("page %+v, %v; want %+v", got, err, page)
 	}
 }
@@ -134,7 +134,7 @@ func TestCutFramesAreMalformed(t *testing.T) {
 		}
 	}
 	page := samplePage()
-	body := appendScanPage(nil, &page)
+	body := encodeScanPage(&page)
 	for n := range body {
 		if _, err := decodeScanPage(body[:n]); err == nil {
 			t.Errorf("a page of %d of its %d bytes is taken", n, len(body))
@@ -145,7 +145,7 @@ func TestCutFramesAreMalformed(t *testing.T) {
 // A count in a few bytes must not cost memory for what does not follow.
 func TestClaimsCostNoMemory(t *testing.T) {
 	t.Parallel()
-	lie := appendScanPage(nil, &ScanPage{})
+	lie := encodeScanPage(&ScanPage{})
 	lie = append(lie[:len(lie)-1], 0xff, 0xff, 0xff, 0x7f)
 	if page, err := decodeScanPage(lie); err == nil || cap(page.Entries) > 0 {
 		t.Errorf("room for %d entries, %v", cap(page.Entries), err)
@@ -201,13 +201,13 @@ func FuzzDecodeReply(f *testing.F) {
 }
 
 func FuzzDecodeScanRequest(f *testing.F) {
-	f.Add(appendScanRequest(nil, &ScanRequest{Partition: 3, From: []byte("f"), Until: 9, Values: true, Limit: 1}))
+	f.Add(encodeScanRequest(&ScanRequest{Partition: 3, From: []byte("f"), Until: 9, Values: true, Limit: 1}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		first, err := decodeScanRequest(body)
 		if err != nil {
 			return
 		}
-		second, err := decodeScanRequest(appendScanRequest(nil, &first))
+		second, err := decodeScanRequest(encodeScanRequest(&first))
 		if err != nil || !reflect.DeepEqual(first, second) {
 			t.Fatalf("decoded  %+v\nagain as %+v, %v", first, second, err)
 		}
@@ -216,18 +216,18 @@ func FuzzDecodeScanRequest(f *testing.F) {
 
 func FuzzDecodeScanPage(f *testing.F) {
 	page := samplePage()
-	f.Add(appendScanPage(nil, &page))
+	f.Add(encodeScanPage(&page))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		first, err := decodeScanPage(body)
 		if err != nil {
 			return
 		}
-		again := appendScanPage(nil, &first)
+		again := encodeScanPage(&first)
 		second, err := decodeScanPage(again)
 		if err != nil {
 			t.Fatalf("encoded again: %v", err)
 		}
-		if third := appendScanPage(nil, &second); !bytes.Equal(again, third) {
+		if third := encodeScanPage(&second); !bytes.Equal(again, third) {
 			t.Fatalf("encoded %x\nagain   %x", again, third)
 		}
 	})

@@ -55,8 +55,10 @@ type ClientConfig struct {
 	// MaxFrame is the size in bytes of the largest frame that is sent or
 	// accepted, and so the limit of an operation. 0 means 64 MiB.
 	MaxFrame int
-	// Stall is how long a peer that several callers wait for may stay silent
-	// before its connection is given up; 0 means 3 s.
+	// Stall is how long a peer that something was asked of may stay silent
+	// before its connection is given up; 0 means 3 s. A peer that is at work
+	// says so every quarter of its own ServerConfig.Stall, which must not be
+	// much longer than this.
 	Stall time.Duration
 	// Handshake bounds dialling and the handshake; 0 means 2 s.
 	Handshake time.Duration
@@ -93,7 +95,7 @@ type ServerConfig struct {
 	// control call that is accepted; 0 means 64 MiB.
 	MaxFrame int
 	// Stall is how long a peer may take nothing of a reply before its
-	// connection is closed; 0 means 3 s.
+	// connection is closed; 0 means 3 s. See also ClientConfig.
 	Stall time.Duration
 	// Drain is how long what is in flight may go on once Serve's context has
 	// ended; 0 means 5 s.

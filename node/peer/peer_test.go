@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"sync"
 	"testing"
@@ -131,4 +132,22 @@ func put(key, value string) kv.Op {
 
 func callOf(lane Lane, ops ...kv.Op) *Call {
 	return &Call{Lane: lane, Ops: ops, Results: make([]kv.Result, len(ops))}
+}
+
+// jsonless is an answer function that takes its question as bytes.
+func jsonless(fn func(ctx context.Context, in []byte) (any, error)) AnswerFunc {
+	return func(ctx context.Context, in json.RawMessage) (any, error) { return fn(ctx, in) }
+}
+
+// waitFor returns once cond holds, and fails the test where it does not within
+// 10 s.
+func waitFor(t testing.TB, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !cond(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("it does not come about within 10 s")
+		}
+	}
 }

@@ -88,7 +88,7 @@ func (s *Server) scan(w http.ResponseWriter, r *http.Request) {
 		fail(w, statusOf(err), err)
 		return
 	}
-	s.send(w, "application/octet-stream", appendScanPage(nil, &page))
+	s.send(w, "application/octet-stream", encodeScanPage(&page))
 }
 
 // open reads a request's body, and returns a context that ends at its

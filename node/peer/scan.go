@@ -15,7 +15,8 @@ const scanValues byte = 1
 // minScanEntry is the size of the shortest entry of a page.
 const minScanEntry = 4
 
-func appendScanRequest(dst []byte, req *ScanRequest) []byte {
+func encodeScanRequest(req *ScanRequest) []byte {
+	var dst []byte
 	for _, n := range [...]int{req.Partition, req.Until, req.Limit, req.Bytes} {
 		dst = binary.AppendUvarint(dst, uint64(max(n, 0)))
 	}
@@ -37,8 +38,8 @@ func decodeScanRequest(body []byte) (ScanRequest, error) {
 	return req, d.err
 }
 
-func appendScanPage(dst []byte, page *ScanPage) []byte {
-	dst = binary.AppendUvarint(dst, uint64(page.NextPartition))
+func encodeScanPage(page *ScanPage) []byte {
+	dst := binary.AppendUvarint(nil, uint64(page.NextPartition))
 	dst = appendBytes(dst, page.NextFrom)
 	dst = binary.AppendUvarint(dst, uint64(len(page.Entries)))
 	for i := range page.Entries {

@@ -75,7 +75,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) httpServer(work context.Context) *http.Server {
-	log := s.cfg.Logger.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
+	log := s.cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn})
 	return &http.Server{
 		Handler:           s.routes(),
 		BaseContext:       func(net.Listener) context.Context { return work },

@@ -16,31 +16,33 @@ import (
 	"github.com/thunderdb/thunderdb/kv"
 )
 
-const (
-	// readsAtOnce is how many operations of the lanes that read are served
-	// before their results are sent: their values are held in memory
-	// meanwhile.
-	readsAtOnce = 128
-	// keepOps is for how many operations a session keeps room between frames.
-	keepOps = 1 << 10
-)
+// readsAtOnce is how many operations of the lanes that read are served before
+// their results are sent: their values are held in memory meanwhile.
+const readsAtOnce = 128
 
 // session is the served end of a stream. One goroutine reads a frame, serves
 // its calls and sends the results; another says every now and then that the
 // first is still at it.
 type session struct {
-	server  *Server
-	lane    Lane
-	conn    net.Conn
-	r       *bufio.Reader
+	server *Server
+	lane   Lane
+	conn   net.Conn
+	r      *bufio.Reader
+
+	// Of the first goroutine while it is at a frame, else guarded by mu.
 	in, out []byte
 	req     request
-	buf     []kv.Result
+	results []kv.Result
 
-	mu      sync.Mutex // guards all below, and the order of frames
-	w       stallWriter
-	serving uint64 // number of the frame that is served; 0: none
-	served  uint64 // number of the frame that was served last
+	mu sync.Mutex // guards all below, and the order of frames
+	w  stallWriter
+	at progress
+}
+
+// progress is how far a session has come.
+type progress struct {
+	frame uint64 // number of the frame that came last
+	done  bool   // whether it was answered
 }
 
 // stream turns a request into a session, and runs it.
@@ -68,8 +70,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = conn.Close() }() // it is of no more use, whatever it says
 	t := &session{
 		server: s, lane: Lane(lane), conn: conn,
-		r: bufio.NewReaderSize(conn, bufferSize),
-		w: stallWriter{conn: conn, stall: s.cfg.Stall},
+		r:  bufio.NewReaderSize(conn, bufferSize),
+		w:  stallWriter{conn: conn, stall: s.cfg.Stall},
+		at: progress{done: true},
 	}
 	log := s.cfg.Logger.With("peer", header(r.Header, headerFrom), "addr", conn.RemoteAddr(), "lane", lane)
 	log.Debug("stream opened")
@@ -90,7 +93,7 @@ func (t *session) run(ctx context.Context, h http.Header) error {
 		return errEnding
 	}
 	defer t.server.dismiss(t)
-	t.out = beginReply(nil)
+	t.release()
 	var beating sync.WaitGroup
 	defer beating.Wait()
 	over := make(chan struct{})
@@ -115,8 +118,14 @@ func (t *session) welcome(h http.Header) error {
 	return err
 }
 
-// frame serves one frame.
+// frame waits for a frame, and serves it.
 func (t *session) frame(ctx context.Context) error {
+	if _, err := t.r.Peek(1); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.at = progress{frame: t.at.frame + 1}
+	t.mu.Unlock()
 	var err error
 	if t.in, err = readFrame(t.r, t.in, t.server.cfg.MaxFrame); err != nil {
 		return err
@@ -125,14 +134,12 @@ func (t *session) frame(ctx context.Context) error {
 		return err
 	}
 	t.server.cfg.Clock.Observe(t.req.clock)
-	t.mu.Lock()
-	t.serving = t.served + 1
-	t.mu.Unlock()
-	err = t.answer(ctx, time.Now())
-	if cap(t.buf) > keepOps || cap(t.req.ops) > keepOps {
-		t.buf, t.req = nil, request{}
-	}
-	return err
+	return t.answer(ctx, time.Now())
+}
+
+// release lets go of what the last frame took.
+func (t *session) release() {
+	t.in, t.out, t.req, t.results = nil, beginReply(nil), request{}, nil
 }
 
 // answer serves the calls of a frame that came at now, and sends the results.
@@ -175,11 +182,10 @@ func merge(calls []wireCall, limit int) (wireCall, []wireCall) {
 // serve performs the operations of c and returns their results.
 func (t *session) serve(ctx context.Context, deadline time.Time, c wireCall) []kv.Result {
 	n := c.hi - c.lo
-	if cap(t.buf) < n {
-		t.buf = make([]kv.Result, n)
+	if cap(t.results) < n {
+		t.results = make([]kv.Result, n)
 	}
-	results := t.buf[:n]
-	clear(results)
+	results := t.results[:n]          // all zero: see append
 	if !time.Now().Before(deadline) { // nobody waits for it any more
 		for i := range results {
 			results[i].Err = context.DeadlineExceeded
@@ -209,7 +215,7 @@ func (t *session) append(results []kv.Result) error {
 		}
 		t.out = appendResult(t.out, r)
 	}
-	clear(results) // values are not held until the next frame
+	clear(results) // for the next, and to let go of the values
 	return nil
 }
 
@@ -219,20 +225,17 @@ func (t *session) flush(last bool) error {
 	endReply(t.out, t.server.cfg.Clock.Last(), last)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if last {
-		t.served, t.serving = t.serving, 0
-	}
 	_, err := t.w.Write(t.out)
 	t.out = beginReply(t.out)
+	t.at.done = last
 	return err
 }
 
-// beats says during each frame that takes long that it is still served, until
-// over is closed.
+// beats looks after the first goroutine until over is closed.
 func (t *session) beats(over <-chan struct{}) {
 	ticker := time.NewTicker(t.server.cfg.Stall / 4)
 	defer ticker.Stop()
-	seen := uint64(0)
+	var seen progress
 	for {
 		select {
 		case <-over:
@@ -243,18 +246,23 @@ func (t *session) beats(over <-chan struct{}) {
 	}
 }
 
-// beat sends a reply frame without results where the frame that is served is
-// still the one seen last time. It returns the frame that is served.
-func (t *session) beat(seen uint64) uint64 {
+// beat looks where the session is, and returns it. Where that is a frame that
+// was seen there last time, it sends a reply without results: the peer is to
+// know that somebody is at work. Where nothing came since, it lets go of
+// memory.
+func (t *session) beat(seen progress) progress {
 	if !t.mu.TryLock() { // a reply is on its way
-		return 0
+		return progress{}
 	}
 	defer t.mu.Unlock()
-	if t.serving == 0 || t.serving != seen {
-		return t.serving
+	switch {
+	case t.at != seen:
+	case t.at.done:
+		t.release()
+	default:
+		frame := beginReply(nil)
+		endReply(frame, t.server.cfg.Clock.Last(), false)
+		_, _ = t.w.Write(frame) // the reply will meet the same error
 	}
-	frame := beginReply(nil)
-	endReply(frame, t.server.cfg.Clock.Last(), false)
-	_, _ = t.w.Write(frame) // the reply will meet the same error
-	return seen
+	return t.at
 }

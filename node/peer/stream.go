@@ -45,7 +45,8 @@ type stream struct {
 type frame struct {
 	out      []byte
 	parts    []part
-	at       int // the part that the next result belongs to
+	want     int // results that have not come yet
+	at       int // the part that the next of them belongs to
 	finished int // bytes of the calls that ended with this frame
 }
 
@@ -129,7 +130,8 @@ func (s *stream) encode(now time.Time) bool {
 		}
 	}
 	endFrame(f.out)
-	return ops < maxFrameOps
+	f.want = maxFrameOps - ops
+	return f.want > 0
 }
 
 // run sends what is queued and reads replies until the connection ends.
@@ -162,12 +164,13 @@ func (s *stream) receive() (last bool, err error) {
 		return false, err
 	}
 	s.lane.c.cfg.Clock.Observe(s.rep.clock)
-	if err := s.deliver(s.rep.results); err != nil {
-		return false, err
-	}
-	if s.rep.last && s.frame.at < len(s.frame.parts) {
+	switch n := len(s.rep.results); {
+	case n > s.frame.want:
+		return false, errUnasked
+	case n < s.frame.want && s.rep.last:
 		return false, errMissing
 	}
+	s.frame.deliver(s.rep.results)
 	return s.rep.last, nil
 }
 
@@ -190,16 +193,18 @@ func (s *stream) answered() (uint64, bool) {
 	return s.watch.number, s.flight
 }
 
-// deliver hands results, which follow those of the frames before, to their
-// calls, and ends the calls that have all of theirs.
-func (s *stream) deliver(results []kv.Result) error {
-	f := &s.frame
-	for f.skip(); len(results) > 0; f.skip() {
-		if f.at == len(f.parts) {
-			return errUnasked
-		}
+// deliver hands results, which follow those of the replies before, to their
+// calls, and ends the calls that have all of theirs. There are at most as many
+// as are wanted.
+func (f *frame) deliver(results []kv.Result) {
+	f.want -= len(results)
+	for len(results) > 0 {
 		part := &f.parts[f.at]
 		n := min(len(results), part.n-part.answered)
+		if n == 0 {
+			f.at++
+			continue
+		}
 		part.p.fill(part.lo+part.answered, results[:n])
 		part.answered += n
 		results = results[n:]
@@ -208,14 +213,6 @@ func (s *stream) deliver(results []kv.Result) error {
 			part.p.end(nil)
 			part.p = nil
 		}
-	}
-	return nil
-}
-
-// skip goes to the next part that waits for results.
-func (f *frame) skip() {
-	for f.at < len(f.parts) && f.parts[f.at].answered == f.parts[f.at].n {
-		f.at++
 	}
 }
 
