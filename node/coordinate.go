@@ -24,18 +24,22 @@ func (n *Node) coordinate(ctx context.Context, s *topology.State, p int, op *kv.
 	return kv.Result{Err: fmt.Errorf("operation on %q: %s %d", op.Key, op.Verb, op.Verb)}
 }
 
-// newest returns the newest entry of a key that any node has acknowledged:
-// this node's own or, where it holds none, what the partition's former owners
-// hold. Its error is kv.ErrNotFound only when all of them hold none.
+// newest returns the newest entry of a key that any node has acknowledged.
+// What this node holds is the newest, unless the partition was away in
+// between; what it does not hold, the partition's former owners may. Its error
+// is kv.ErrNotFound only when all of them hold none.
 func (n *Node) newest(ctx context.Context, s *topology.State, p int, key, dst []byte) (kv.Entry, error) {
-	e, err := n.store.Get(ctx, key, dst)
-	if err == nil {
-		return e, nil
+	mine, err := n.store.Get(ctx, key, dst)
+	if err != nil && !errors.Is(err, kv.ErrNotFound) || err == nil && !s.Returned(p) || len(s.Former(p)) == 0 {
+		return mine, err
 	}
-	if former := s.Former(p); len(former) > 0 && errors.Is(err, kv.ErrNotFound) {
-		return n.inherit(ctx, s, former, key)
+	theirs, terr := n.inherit(ctx, s, s.Former(p), key)
+	switch {
+	case errors.Is(terr, kv.ErrNotFound), terr == nil && err == nil && !theirs.Supersedes(&mine):
+		return mine, err
+	default:
+		return theirs, terr
 	}
-	return kv.Entry{}, err
 }
 
 // inherit asks the former owners of a key's partition, which keep what they

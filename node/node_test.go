@@ -300,6 +300,36 @@ func TestNewOwnerSupersedesTheFormer(t *testing.T) {
 	}
 }
 
+// A partition may move back to a node that had it before, and still holds what
+// was written then.
+func TestOwnerForTheSecondTimeAsksWhoHadItBetween(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	const keys = 300
+	for members := 1; members <= 6; members++ {
+		if members > 1 {
+			c.start(fmt.Sprintf("n%d", members))
+			c.awaitRing(members)
+		}
+		for i := range keys {
+			c.put(c.node("n1"), strconv.Itoa(i), strconv.Itoa(members))
+		}
+	}
+	c.start("n7")
+	c.awaitRing(7)
+	returned := 0
+	for i := range keys {
+		c.want(strconv.Itoa(i), "6")
+		s := c.node("n1").keeper.State()
+		if s.Returned(s.Ring.Partition([]byte(strconv.Itoa(i)))) {
+			returned++
+		}
+	}
+	if returned == 0 {
+		t.Error("no key is back at a former owner: the test shows nothing")
+	}
+}
+
 func TestStatusCounts(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)

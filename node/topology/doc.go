@@ -18,8 +18,9 @@
 //     gives to it; requests for them wait. So whoever served them before has
 //     stopped, and every write that it acknowledged is in its store.
 //  5. Data stays where it was written. Whoever owns a partition now asks its
-//     former owners for a key that it does not hold itself; its clock is past
-//     all of theirs, for clocks travel with acknowledgements, so what it writes
+//     former owners for a key that it does not hold itself, and for every key
+//     where it has the partition for the second time. Its clock is past all of
+//     theirs, for clocks travel with acknowledgements, so what it writes
 //     supersedes what they hold.
 //
 // A member that is down stalls a change of the ring, and nothing else.

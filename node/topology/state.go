@@ -18,8 +18,7 @@ type State struct {
 
 	cluster string
 	rings   []*ring.Ring // versions 1 to Ring.Version()
-	former  [][]int      // for each partition, who owned it earlier and does not now
-	gained  []bool       // for each partition, whether Ring gave it a new owner
+	past    []past       // by partition
 
 	replaced chan struct{} // closed when a newer state takes over
 	users    atomic.Int64  // requests admitted, and one more while it is current
@@ -43,18 +42,30 @@ func newState(name string, rings []*ring.Ring, settled bool) *State {
 	return s
 }
 
-// trace fills former and gained.
+// past is what became of a partition under earlier ring versions.
+type past struct {
+	former []int // who owned it earlier and does not now
+	gained bool  // the last change gave it a new owner
+	// returned says that its owner had it before, and others in between: what
+	// it holds of a key need not be the newest.
+	returned bool
+}
+
+// trace fills past.
 func (s *State) trace() {
-	partitions := s.Ring.Partitions()
-	s.former = make([][]int, partitions)
-	s.gained = make([]bool, partitions)
-	for p := range partitions {
-		owner := s.Ring.Replicas(p)[0]
+	s.past = make([]past, s.Ring.Partitions())
+	for p := range s.past {
+		at, owner, had := &s.past[p], s.Owner(p), false
 		for _, earlier := range s.rings[:len(s.rings)-1] {
 			was := s.Ring.Index(earlier.Members()[earlier.Replicas(p)[0]].Name)
-			s.gained[p] = was != owner // the last version before this one decides
-			if was >= 0 && was != owner && !slices.Contains(s.former[p], was) {
-				s.former[p] = append(s.former[p], was)
+			at.gained = was != owner // the last version before this one decides
+			if was == owner {
+				had = true
+				continue
+			}
+			at.returned = had
+			if was >= 0 && !slices.Contains(at.former, was) {
+				at.former = append(at.former, was)
 			}
 		}
 	}
@@ -80,11 +91,15 @@ func (s *State) Owner(partition int) int { return s.Ring.Replicas(partition)[0] 
 
 // Former returns the indexes of the members that owned a partition under an
 // earlier version and do not now: they may hold keys that the owner lacks.
-func (s *State) Former(partition int) []int { return s.former[partition] }
+func (s *State) Former(partition int) []int { return s.past[partition].former }
+
+// Returned reports whether the owner of a partition owned it before, and
+// others did in between: then a key that it holds may be newer at one of them.
+func (s *State) Returned(partition int) bool { return s.past[partition].returned }
 
 // Open reports whether the owner of a partition may serve it: all who served
 // it under an earlier version are known to have stopped.
-func (s *State) Open(partition int) bool { return s.Settled || !s.gained[partition] }
+func (s *State) Open(partition int) bool { return s.Settled || !s.past[partition].gained }
 
 // MemberName returns the name of the member with an index in this ring.
 func (s *State) MemberName(index int) string { return s.Ring.Members()[index].Name }

@@ -248,12 +248,34 @@ func TestFormerOwnersAreRemembered(t *testing.T) {
 		if len(s.Former(p)) == 2 {
 			twice++
 		}
+		if s.Returned(p) {
+			t.Errorf("partition %d: c has it for the first time", p)
+		}
 		if gained := rings[1].Replicas(p)[0] != rings[2].Replicas(p)[0]; s.Open(p) == gained {
 			t.Errorf("partition %d: open %v, gained %v", p, s.Open(p), gained)
 		}
 	}
 	if twice == 0 {
 		t.Error("no partition moved twice: the test shows too little")
+	}
+}
+
+// An owner that has a partition for the second time may hold keys that were
+// written elsewhere since.
+func TestReturnedPartitionsAreKnown(t *testing.T) {
+	var rings []*ring.Ring
+	for i, members := range [][]string{{"a"}, {"a", "b"}, {"a"}} {
+		r, err := ring.New(record(uint64(i)+1, "c", members...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rings = append(rings, r)
+	}
+	s := newState("a", rings, true)
+	for p := range 64 {
+		if between := rings[1].Members()[rings[1].Replicas(p)[0]].Name == "b"; s.Returned(p) != between {
+			t.Errorf("partition %d: returned %v, at b in between %v", p, s.Returned(p), between)
+		}
 	}
 }
 
