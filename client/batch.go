@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -34,7 +35,8 @@ func (r *BatchResult) RawKey() string { return decode(r.Key, r.KeyB64) }
 func (r *BatchResult) RawValue() []byte { return []byte(decode(r.Value, r.ValueB64)) }
 
 // Err returns nil where the operation was done, else the error that it would
-// have had alone.
+// have had alone. A write that a node did not answer for is [ErrUnclear]: a
+// batch does not tell which of those were certainly not done.
 func (r *BatchResult) Err() error {
 	if r.Status < 300 {
 		return nil
@@ -46,7 +48,11 @@ func (r *BatchResult) Err() error {
 			break
 		}
 	}
-	return fmt.Errorf("%s %q: %w", r.Op, r.RawKey(), p)
+	var err error = p
+	if r.Op != "get" && (errors.Is(p, ErrInternal) || errors.Is(p, ErrUnavailable) || errors.Is(p, ErrTimeout)) {
+		err = fmt.Errorf("%w: %w", ErrUnclear, p)
+	}
+	return fmt.Errorf("%s %q: %w", r.Op, r.RawKey(), err)
 }
 
 // Batch carries out ops, in one request but not as one: each result, at the

@@ -73,8 +73,11 @@ func readBulk(body io.Reader, totals *BulkLine, report func(BulkLine)) error {
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			return fmt.Errorf("decode progress: %w", err)
 		}
-		if line.Error == "" {
+		if line.Done || line.Error == "" {
 			*totals = line
+		}
+		if line.Done && line.Error != "" {
+			return errors.New(line.Error) // of the load as a whole
 		}
 		if line.Done {
 			return nil

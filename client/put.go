@@ -21,9 +21,6 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, opts ...Opti
 	r := keyRequest(http.MethodPut, key, opts)
 	r.write = true
 	r.body = value
-	if value == nil {
-		r.body = []byte{} // sent as an empty value, not as no body
-	}
 	var res PutResult
 	err := c.send(ctx, r, func(resp *http.Response) error {
 		res = PutResult{

@@ -46,28 +46,42 @@ type failure struct {
 // send sends r to one node after the other, until one gives an answer below
 // 300 (or 304) and use has read it.
 func (c *Client) send(ctx context.Context, r *request, use func(*http.Response) error) error {
+	if err := ctx.Err(); err != nil {
+		return err // and nothing is unclear
+	}
 	start := int(c.next.Add(1)-1) % len(c.nodes)
 	var last *failure
+	unclear := false // whether any try may have been carried out
 	for attempt := range c.tries {
 		n, wait := pick(c.nodes, start, attempt, time.Now())
 		if wait > 0 && !sleep(ctx, wait) {
 			break
 		}
-		f := c.try(ctx, n, r, use)
-		if f == nil {
+		if last = c.try(ctx, n, r, use); last == nil {
 			return nil
 		}
-		if last = f; f.again {
-			n.note(time.Now(), f.after)
+		unclear = unclear || last.unclear
+		if !last.again || ctx.Err() != nil {
+			break
 		}
-		if !f.again || ctx.Err() != nil || !c.repeatable(r, f) {
+		n.note(time.Now(), last.after)
+		if !c.repeatable(r, last) {
 			break
 		}
 	}
-	if r.write && last.unclear {
-		return fmt.Errorf("%w: %w", ErrUnclear, last.err)
+	return ended(ctx, last.err, r.write && unclear)
+}
+
+// ended returns err, what the last try ended with, so that it tells too that
+// ctx ended, and what is unclear.
+func ended(ctx context.Context, err error, unclear bool) error {
+	if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+		err = fmt.Errorf("%w: %w", end, err)
 	}
-	return last.err
+	if unclear {
+		err = fmt.Errorf("%w: %w", ErrUnclear, err)
+	}
+	return err
 }
 
 // repeatable reports whether r can be sent again after f without harm.
@@ -127,7 +141,10 @@ func (c *Client) try(ctx context.Context, n *endpoint, r *request, use func(*htt
 		}
 		return broken(err)
 	}
-	defer r.finish(resp.Body)
+	defer func() {
+		r.drain(resp.Body)
+		_ = resp.Body.Close()
+	}()
 	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusNotModified {
 		return refused(resp)
 	}
@@ -165,13 +182,12 @@ func (r *request) build(ctx context.Context, n *endpoint) (*http.Request, error)
 	return req, nil
 }
 
-// finish closes the body of an answer, having read what little is left of it.
-func (r *request) finish(body io.ReadCloser) {
+// drain reads what little is left of an answer.
+func (r *request) drain(body io.Reader) {
 	if !r.stream {
 		// An error only means that the connection is not used again.
 		_, _ = io.CopyN(io.Discard, body, maxDrain)
 	}
-	_ = body.Close()
 }
 
 // beforeSending reports whether err certainly happened before any byte of the
