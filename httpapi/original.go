@@ -1,0 +1,202 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/thunderdb/thunderdb/client"
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+// The routes of the Python project that ThunderDB grew out of. There, keys are
+// strings and values JSON:
+//
+//   - A JSON string is stored as its text, with typeText; any other JSON value
+//     as the JSON that was sent, with application/json.
+//   - What is stored as application/json and is JSON is given out as it is, all
+//     else as a JSON string.
+//   - What is not UTF-8 cannot be given out.
+
+// originalGet serves GET /get/{key}.
+func (s *Server) originalGet(w http.ResponseWriter, r *http.Request) {
+	key, err := s.pathKey(r, "/get/")
+	if err != nil {
+		s.failRequest(w, r, err)
+		return
+	}
+	ctx := newDeadline(r.Context(), s.timeouts.Request)
+	defer ctx.end()
+	reply := s.backend.Keys.Do(ctx, &kv.Op{Verb: kv.Get, Key: key}, nil)
+	if reply.Err != nil {
+		s.fail(w, r, failure{err: reply.Err, key: key})
+		return
+	}
+	pair, ok := appendPair([]byte("{"), key, &reply.Entry)
+	if !ok {
+		s.fail(w, r, failure{err: errNotText, key: key})
+		return
+	}
+	w.Header()["Content-Type"] = valueJSON
+	s.write(w, append(pair, "}\n"...))
+}
+
+// errNotText is answered when a key or value cannot stand in JSON.
+var errNotText = &requestError{kind: client.ErrNotText, text: "the key or its value is not UTF-8; GET /v1/kv/ gives any bytes"}
+
+// appendPair appends a member of a JSON object. It reports whether it could:
+// not where the key or value is not UTF-8.
+func appendPair(dst, key []byte, e *kv.Entry) ([]byte, bool) {
+	if !utf8.Valid(key) || !utf8.Valid(e.Value) {
+		return dst, false
+	}
+	dst = appendJSON(dst, key)
+	dst = append(dst, ':', ' ')
+	if isJSON(e.ContentType) && json.Valid(e.Value) {
+		return append(dst, e.Value...), true
+	}
+	return appendJSON(dst, e.Value), true
+}
+
+// isJSON reports whether a media type is JSON, whatever its parameters.
+func isJSON(contentType string) bool {
+	if contentType == jsonType {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == jsonType
+}
+
+const jsonType = "application/json"
+
+// originalPut serves POST /put.
+func (s *Server) originalPut(w http.ResponseWriter, r *http.Request) {
+	ops, err := s.readPairs(r)
+	if err == nil && len(ops) != 1 {
+		err = fmt.Errorf("the JSON object has %d pairs, want exactly one", len(ops))
+	}
+	if err != nil {
+		s.failRequest(w, r, badRequest(err))
+		return
+	}
+	ctx := newDeadline(r.Context(), s.timeouts.Request)
+	defer ctx.end()
+	if reply := s.backend.Keys.Do(ctx, &ops[0], nil); reply.Err != nil {
+		s.fail(w, r, failure{err: reply.Err, key: ops[0].Key, write: true})
+	}
+}
+
+// originalDelete serves DELETE /delete/{key}.
+func (s *Server) originalDelete(w http.ResponseWriter, r *http.Request) {
+	key, err := s.pathKey(r, "/delete/")
+	if err != nil {
+		s.failRequest(w, r, err)
+		return
+	}
+	ctx := newDeadline(r.Context(), s.timeouts.Request)
+	defer ctx.end()
+	if reply := s.backend.Keys.Do(ctx, &kv.Op{Verb: kv.Delete, Key: key}, nil); reply.Err != nil {
+		s.fail(w, r, failure{err: reply.Err, key: key, write: true})
+	}
+}
+
+// unstored is the problem of pairs that were not all stored.
+type unstored struct {
+	client.Problem
+	Keys []string `json:"keys"` // that were not, or may not have been
+}
+
+// originalBatch serves POST /batch.
+func (s *Server) originalBatch(w http.ResponseWriter, r *http.Request) {
+	ops, err := s.readPairs(r)
+	if err != nil {
+		s.failRequest(w, r, badRequest(err))
+		return
+	}
+	doc := unstored{}
+	for i, reply := range s.doAll(r, ops) {
+		if reply.Err == nil {
+			continue
+		}
+		p := s.problem(r, failure{err: reply.Err, write: true})
+		if doc.Keys == nil {
+			doc.Problem = p
+		} else if p.Applied != "" {
+			doc.Applied = p.Applied
+		}
+		doc.Keys = append(doc.Keys, string(ops[i].Key))
+	}
+	if doc.Keys != nil {
+		doc.Detail = strconv.Itoa(len(doc.Keys)) + " of " + strconv.Itoa(len(ops)) + " pairs were not stored; the first: " +
+			doc.Error()
+		s.writeProblem(w, doc.Status, doc.Code, doc)
+	}
+}
+
+// originalPing serves GET /ping.
+func (s *Server) originalPing(w http.ResponseWriter, _ *http.Request) {
+	w.Header()["Content-Type"] = valueJSON
+	s.write(w, []byte(`{"service": "node", "status": "OK"}`+"\n"))
+}
+
+// readPairs returns the operations that store the pairs of a JSON object, in
+// its order. A name that stands in it twice makes two.
+func (s *Server) readPairs(r *http.Request) ([]kv.Op, error) {
+	body, err := s.readBody(r, nil, "object", s.limits.BatchBytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkJSONText(body); err != nil {
+		return nil, err
+	}
+	pairs := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := pairs.Token(); err != nil || begin != json.Delim('{') {
+		return nil, errors.New("want a JSON object")
+	}
+	var ops []kv.Op
+	for pairs.More() {
+		if len(ops) == s.limits.BatchOps {
+			return nil, fmt.Errorf("the object has more pairs than the limit of %d; /v1/bulk has none", s.limits.BatchOps)
+		}
+		op, err := s.readPair(pairs)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op)
+	}
+	return ops, endOfJSON(pairs, json.Delim('}'))
+}
+
+// readPair returns the operation that stores the next pair.
+func (s *Server) readPair(pairs *json.Decoder) (kv.Op, error) {
+	name, err := pairs.Token()
+	if err != nil {
+		return kv.Op{}, fmt.Errorf("name of a pair: %w", err)
+	}
+	key, _ := name.(string) // a decoder takes nothing else there
+	op := kv.Op{Verb: kv.Put, Key: []byte(key), ContentType: jsonType}
+	if err := s.limits.checkKey(op.Key); err != nil {
+		return kv.Op{}, err
+	}
+	var value json.RawMessage
+	if err := pairs.Decode(&value); err != nil {
+		return kv.Op{}, fmt.Errorf("value of %q: %w", key, err)
+	}
+	op.Value = value
+	if value[0] == '"' {
+		var text string
+		if err := json.Unmarshal(value, &text); err != nil {
+			return kv.Op{}, fmt.Errorf("value of %q: %w", key, err)
+		}
+		op.Value, op.ContentType = []byte(text), typeText
+	}
+	if len(op.Value) > s.limits.Value {
+		return kv.Op{}, tooLarge("value", int64(len(op.Value)), s.limits.Value)
+	}
+	return op, nil
+}
