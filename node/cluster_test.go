@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // cluster is nodes in one process, over real connections on loopback and a
 // gossip pool that the test controls.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	mu    sync.Mutex // guards what follows
 	spots map[string]*spot
 	boots uint64
@@ -40,7 +40,7 @@ type spot struct {
 }
 
 // newCluster starts nodes n1 to n<count> and waits until all are in the ring.
-func newCluster(t *testing.T, count int) *cluster {
+func newCluster(t testing.TB, count int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, spots: map[string]*spot{}, wake: map[chan struct{}]bool{}}
 	t.Cleanup(c.stopAll)

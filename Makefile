@@ -1,0 +1,43 @@
+# `make test` installs from apt what the tests need, where it can, and says what
+# it skipped where it cannot; with CI=true a missing part is a failure.
+GO ?= go
+LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+E2E = ./cmd/thunderdb/e2e
+
+.PHONY: build test e2e check fmt lint bench fuzz tools
+
+build: # the static binary, bin/thunderdb
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/thunderdb ./cmd/thunderdb
+
+test: tools # everything but what takes minutes, with the race detector
+	$(GO) test -race ./...
+
+e2e: tools # a long network partition; the image and the compose file
+	$(GO) test -tags long -count 1 -run 'Partition|Compose' -timeout 10m -v $(E2E)
+
+check: fmt lint build test e2e # what CI runs
+
+fmt:
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "run gofmt -w on: $$files"; exit 1; }
+	$(GO) mod tidy -diff
+
+lint:
+	$(GO) vet -tags long ./...
+	$(GO) run $(LINT) run --build-tags long ./...
+
+bench: tools # speed, as ratios taken in one run
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./kv ./ring ./node/... ./httpapi
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m $(E2E)
+
+fuzz: # each fuzz target for half a minute
+	@for f in $$(grep -rl '^func Fuzz' --include='*_test.go' .); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime 30s ./$$(dirname $$f) || exit 1; done; done
+
+# The programs that tests and benchmarks use, and the packages they are in.
+TOOLS = curl:curl bash:bash ip:iproute2 busybox:busybox-static tar:tar wrk:wrk ab:apache2-utils redis-server:redis-server
+
+tools:
+	@missing=; for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
+	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -qq -y $$missing >/dev/null; } \
+	|| echo "not installed, and so some tests may be skipped:$$missing"

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/thunderdb/thunderdb"
+
+// mayImport says which packages of this module each one may import. A package
+// that is not here fails the test: give it its place.
+var mayImport = map[string][]string{
+	"kv":                {},
+	"kv/kvtest":         {"kv"},
+	"ring":              {"kv"},
+	"membership":        {},
+	"node/peer":         {"kv"},
+	"node/topology":     {"kv", "membership", "ring"},
+	"node":              {"kv", "membership", "node/peer", "node/topology", "ring"},
+	"client":            {},
+	"httpapi":           {"client", "kv", "node", "node/peer", "ring"},
+	"cmd/thunderdb/e2e": {},
+	"cmd/thunderdb":     {"client", "httpapi", "kv", "membership", "node", "node/peer"},
+}
+
+// Imports run downward only, so that each package can be understood from
+// those below it.
+func TestImportsRunDownward(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f",
+		`{{.ImportPath}} {{join .Imports " "}}`, module+"/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], module+"/")
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("package %s has no place in the order of imports", name)
+		}
+		for _, imported := range fields[1:] {
+			below, ours := strings.CutPrefix(imported, module+"/")
+			if ours && !slices.Contains(allowed, below) {
+				t.Errorf("%s imports %s", name, below)
+			}
+		}
+	}
+}

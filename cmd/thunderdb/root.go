@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/thunderdb/thunderdb/client"
+)
+
+// run carries out one command line, without the program's name, and returns
+// the exit code of the process. It reads the environment for flags that args
+// do not set, and returns soon after ctx has ended.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	return report(stderr, cmd, err)
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "thunderdb",
+		Short: "A symmetric peer-to-peer key-value cluster",
+		Long: `ThunderDB is a symmetric peer-to-peer key-value cluster: every node answers
+every request, and passes it on to the node that owns the key.
+
+Every flag can be set in the environment instead: THUNDERDB_ and its name in
+capitals, with _ for -, such as THUNDERDB_ADDR. What stands on the command line
+wins. Results go to standard output, messages to standard error. The exit code
+is 0 when it is done, 1 when it failed, 2 when the command line is wrong, and 3
+when the key was not found.`,
+		Example: `  thunderdb put greeting 'good morning'
+  thunderdb get greeting
+  thunderdb status --addr http://10.0.0.7:8080`,
+		SilenceErrors:     true, // report prints them
+		SilenceUsage:      true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return bindEnv(cmd) },
+		Args:              cobra.ArbitraryArgs, // judged by noCommand
+		RunE:              noCommand,
+	}
+	root.PersistentFlags().StringSlice("addr", []string{client.DefaultAddr},
+		"node to talk to, as `URL` or host:port; several, separated by commas, stand in for each other")
+	root.AddCommand(
+		newServeCommand(), newDemoCommand(),
+		newGetCommand(), newPutCommand(), newDeleteCommand(), newKeysCommand(),
+		newImportCommand(), newExportCommand(),
+		newStatusCommand(), newExplainCommand(), newHealthCommand(),
+		newBenchCommand(), newVersionCommand(),
+	)
+	markFailures(root)
+	return root
+}
+
+// noCommand is what thunderdb alone, or with a command it does not have, ends
+// in: help for whoever wonders, and exit code 2 for a script.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usageError{fmt.Errorf("which command?\n\n%s", cmd.UsageString())}
+	}
+	return usageError{fmt.Errorf("unknown command %q", args[0])}
+}
+
+// newClient returns a client of the nodes that --addr names.
+func newClient(cmd *cobra.Command, opts client.Options) (*client.Client, error) {
+	addrs, err := cmd.Flags().GetStringSlice("addr")
+	if err != nil {
+		return nil, err
+	}
+	c, err := opts.New(addrs...)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}

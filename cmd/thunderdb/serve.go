@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+)
+
+// serveConfig is the flags of serve, one field each.
+type serveConfig struct {
+	Name                              string
+	HTTP, Gossip, Peer, Advertise     string
+	Join                              []string
+	PeersFile                         string
+	Bootstrap                         bool
+	Store                             string
+	Replicas                          int
+	Data                              string
+	Weight                            int
+	Zone                              string
+	LogLevel, LogFormat, MaxValueText string
+
+	MaxValue uint64 // bytes, parsed from MaxValueText
+}
+
+func newServeCommand() *cobra.Command {
+	host, _ := os.Hostname()
+	var cfg serveConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start a node",
+		Long: `Start a node. Alone it founds a cluster; with --join it joins the one that the
+seeds belong to, and tries them for ever.`,
+		Example: `  thunderdb serve
+  thunderdb serve --name n2 --http 127.0.0.1:8081 --gossip 127.0.0.1:7956 --peer 127.0.0.1:7957 --join 127.0.0.1:7946`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.validate(); err != nil {
+				return usageError{err}
+			}
+			return serve(cmd.Context(), &cfg, cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Name, "name", host, "name of the node, unique in the cluster")
+	f.StringVar(&cfg.HTTP, "http", "127.0.0.1:8080", "host:port for clients")
+	f.StringVar(&cfg.Gossip, "gossip", "127.0.0.1:7946", "host:port for gossip, UDP and TCP")
+	f.StringVar(&cfg.Peer, "peer", "127.0.0.1:7947", "host:port for the other nodes")
+	f.StringVar(&cfg.Advertise, "advertise", "", "host that others reach this node at (default: where it listens)")
+	f.StringSliceVar(&cfg.Join, "join", nil, "gossip host:port of a node of the cluster to join; repeatable, comma-separated, and a DNS name may stand for many")
+	f.StringVar(&cfg.PeersFile, "peers-file", "", "remember in this file the nodes that were met, and try them too after a restart")
+	f.BoolVar(&cfg.Bootstrap, "bootstrap", false, "found a cluster when for 5 s no seed that answers is in one; implied without --join")
+	f.StringVar(&cfg.Store, "store", "memory", "where entries are kept: memory")
+	f.IntVar(&cfg.Replicas, "replicas", 1, "nodes that hold each key; this version keeps one")
+	f.StringVar(&cfg.Data, "data", "", "load this file in the background, as thunderdb import does")
+	f.IntVar(&cfg.Weight, "weight", 1, "share of the keys that this node takes, relative to the others'")
+	f.StringVar(&cfg.Zone, "zone", "", "failure zone of this node")
+	f.StringVar(&cfg.MaxValueText, "max-value", "1MiB", "largest value that is taken")
+	f.StringVar(&cfg.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
+	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")
+	return cmd
+}
+
+// founds reports whether the node may found a cluster.
+func (c *serveConfig) founds() bool { return c.Bootstrap || len(c.Join) == 0 }
+
+// foundingWait is nothing where there is nobody to wait for.
+func (c *serveConfig) foundingWait() time.Duration {
+	if len(c.Join) == 0 {
+		return 0
+	}
+	return foundingWait
+}
+
+// maxMaxValue is the largest value limit that may be asked for, in bytes: a
+// value is held in memory while it travels.
+const maxMaxValue = 64 << 20
+
+func (c *serveConfig) validate() error {
+	var err error
+	if c.MaxValue, err = humanize.ParseBytes(c.MaxValueText); err != nil || c.MaxValue < 1 || c.MaxValue > maxMaxValue {
+		return fmt.Errorf("--max-value %q: want a size from 1B to 64MiB", c.MaxValueText)
+	}
+	switch {
+	case c.Name == "":
+		return errors.New("--name is empty")
+	case c.Weight < 1:
+		return fmt.Errorf("--weight %d: want at least 1", c.Weight)
+	case c.Replicas != 1:
+		return fmt.Errorf("--replicas %d: this version keeps one replica of each key", c.Replicas)
+	case hclog.LevelFromString(c.LogLevel) == hclog.NoLevel:
+		return fmt.Errorf("--log-level %q: want trace, debug, info, warn or error", c.LogLevel)
+	case c.LogFormat != "text" && c.LogFormat != "json":
+		return fmt.Errorf("--log-format %q: want text or json", c.LogFormat)
+	}
+	if c.Data != "" {
+		if _, err := os.Stat(c.Data); err != nil {
+			return fmt.Errorf("--data: %w", err)
+		}
+	}
+	return nil
+}
+
+// logger writes to out in the format that was asked for.
+func (c *serveConfig) logger(out io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "thunderdb", Output: out,
+		Level:      hclog.LevelFromString(c.LogLevel),
+		JSONFormat: c.LogFormat == "json",
+	})
+}
+
+// serve runs a node until ctx ends.
+func serve(ctx context.Context, cfg *serveConfig, logs io.Writer) error {
+	logger := cfg.logger(logs)
+	s, err := newServer(cfg, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("serving", "name", cfg.Name, "http", s.http.Addr().String(), "peer", s.peer.Addr().String(), "version", softwareVersion())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.run(ctx) })
+	if cfg.Data != "" {
+		group.Go(func() error {
+			s.load(ctx, cfg.Data)
+			return nil
+		})
+	}
+	return group.Wait()
+}

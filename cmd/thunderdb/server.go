@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-sockaddr"
+
+	"github.com/thunderdb/thunderdb/httpapi"
+	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/membership"
+	"github.com/thunderdb/thunderdb/node"
+	"github.com/thunderdb/thunderdb/node/peer"
+)
+
+// foundingWait is for how long a founder looks for a cluster to join first.
+const foundingWait = 5 * time.Second
+
+// server is one node with its listeners: what serve runs once and demo
+// several times.
+type server struct {
+	pool       *membership.Pool
+	node       *node.Node
+	api        *httpapi.Server
+	store      kv.Store
+	http, peer net.Listener
+	logger     hclog.Logger
+}
+
+// newServer opens the listeners and puts the parts together. Its run starts
+// them.
+func newServer(cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
+	s = &server{logger: logger}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.store, err = openStore(cfg); err != nil {
+		return s, err
+	}
+	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return s, fmt.Errorf("--http: %w", err)
+	}
+	if s.peer, err = net.Listen("tcp", cfg.Peer); err != nil {
+		return s, fmt.Errorf("--peer: %w", err)
+	}
+	facts, err := s.facts(cfg)
+	if err != nil {
+		return s, err
+	}
+	s.pool, err = membership.New(membership.Config{
+		Name: cfg.Name, Listen: cfg.Gossip, Advertise: cfg.Advertise, Seeds: cfg.Join,
+		PeersFile: cfg.PeersFile, Facts: facts, Identify: identify, Logger: logger.Named("membership"),
+	})
+	if err != nil {
+		return s, err
+	}
+	s.node = node.New(node.Config{
+		Name: cfg.Name, Boot: facts.Boot, Software: softwareVersion(),
+		Founder: cfg.founds(), FoundingWait: cfg.foundingWait(),
+	}, s.store, s.pool, logger.Named("node"))
+	s.api, err = httpapi.New(
+		httpapi.Config{Software: softwareVersion(), Limits: httpapi.Limits{Value: int(cfg.MaxValue)}},
+		httpapi.Backend{
+			Keys: s.node, Lister: s.node, Cluster: s.node,
+			Load: func(ctx context.Context, report func(int64, error)) httpapi.Load {
+				return s.node.Load(ctx, report)
+			},
+		},
+		logger.Named("http"), newRegistry(s.node))
+	return s, err
+}
+
+func openStore(cfg *serveConfig) (kv.Store, error) {
+	switch cfg.Store {
+	case "memory":
+		return kv.NewMemory(kv.MemoryOptions{})
+	default:
+		return nil, fmt.Errorf("--store %q: the only store is memory", cfg.Store)
+	}
+}
+
+// facts returns what this node says of itself by gossip.
+func (s *server) facts(cfg *serveConfig) (membership.Facts, error) {
+	httpAddr, err := advertised(s.http, cfg.Advertise)
+	if err != nil {
+		return membership.Facts{}, err
+	}
+	peerAddr, err := advertised(s.peer, cfg.Advertise)
+	if err != nil {
+		return membership.Facts{}, err
+	}
+	return membership.Facts{
+		Boot: rand.Uint64(), HTTP: httpAddr, Peer: peerAddr,
+		Founding: cfg.founds(), Weight: cfg.Weight, Zone: cfg.Zone, Software: softwareVersion(),
+	}, nil
+}
+
+// advertised returns the host:port at which others reach a listener: at host
+// where it is given, else where it listens, else, where it listens on every
+// interface, at the machine's first private IP.
+func advertised(l net.Listener, host string) (string, error) {
+	addr := l.Addr().(*net.TCPAddr)
+	if host == "" {
+		host = addr.IP.String()
+		if addr.IP.IsUnspecified() {
+			private, err := sockaddr.GetPrivateIP()
+			if err != nil || private == "" {
+				return "", fmt.Errorf("%s: no private address to tell the other nodes; name one with --advertise", addr)
+			}
+			host = private
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(addr.Port)), nil
+}
+
+// identify asks the node behind a peer address who it is.
+func identify(ctx context.Context, addr string) (string, uint64, error) {
+	name, boot, _, err := peer.Identify(ctx, nil, addr)
+	return name, boot, err
+}
+
+// run runs all parts until ctx ends or one of them fails, and stops them in
+// the reverse order: clients are drained while the node still answers, and
+// peers are answered while the pool still knows this node.
+func (s *server) run(ctx context.Context) error {
+	defer s.close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	parts := []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"membership", s.pool.Run},
+		{"node", func(ctx context.Context) error { return s.node.Run(ctx, s.peer) }},
+		{"http", func(ctx context.Context) error { return s.api.Serve(ctx, s.http) }},
+	}
+	running := make([]func() error, len(parts)) // ends a part and returns its error
+	for i, part := range parts {
+		partCtx, end := context.WithCancel(context.WithoutCancel(ctx))
+		done := make(chan error, 1)
+		go func() {
+			err := part.run(partCtx)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", part.name, err)
+			}
+			stop(err)
+			done <- err
+		}()
+		running[i] = func() error {
+			end()
+			return <-done
+		}
+	}
+	<-ctx.Done()
+	s.logger.Info("stopping")
+	var errs []error
+	for i := len(running) - 1; i >= 0; i-- {
+		errs = append(errs, running[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// close closes what newServer opened; the listeners may be closed already.
+func (s *server) close() {
+	for _, l := range []net.Listener{s.http, s.peer} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.logger.Error("close the store", "error", err)
+		}
+	}
+}
