@@ -19,9 +19,6 @@ import (
 // at a new address, a fourth that joins.
 func TestCompose(t *testing.T) {
 	c := newCompose(t)
-	c.run("build")
-	c.checkImage()
-	c.run("up", "-d", "thunder1", "thunder2", "thunder3")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(c.run("logs", "--tail", "30"))
@@ -29,6 +26,9 @@ func TestCompose(t *testing.T) {
 		c.run("down", "-v", "--remove-orphans")
 		c.docker("rmi", "-f", "thunderdb")
 	})
+	c.run("build")
+	c.checkImage()
+	c.run("up", "-d", "thunder1", "thunder2", "thunder3")
 	c.awaitAlive(3)
 	for i := range 30 {
 		key, value := fmt.Sprintf("key-%d", i), fmt.Sprintf("value-%d", i)
@@ -64,10 +64,12 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// compose runs docker-compose, v1 or v2, on the project's own file.
+// compose runs docker-compose, v1 or v2, on the project's own file, but for the
+// ports of this machine that it publishes: they may be in use.
 type compose struct {
-	t    *testing.T
-	line []string
+	t     *testing.T
+	line  []string
+	ports [3]string // of this machine, by node
 }
 
 func newCompose(t *testing.T) *compose {
@@ -85,11 +87,33 @@ func newCompose(t *testing.T) *compose {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.line = append(c.line, "-p", fmt.Sprintf("thunderdbtest%d", os.Getpid()), "-f", filepath.Join(root, "docker-compose.yml"))
+	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	write(t, file, c.publish(filepath.Join(root, "docker-compose.yml")))
+	c.line = append(c.line, "-p", fmt.Sprintf("thunderdbtest%d", os.Getpid()), "--project-directory", root, "-f", file)
 	if exec.Command("docker", "image", "inspect", "golang:1.26").Run() != nil {
 		c.standIn()
 	}
 	return c
+}
+
+// publish returns the compose file with free ports in place of those that it
+// publishes.
+func (c *compose) publish(path string) string {
+	c.t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	out := string(text)
+	for i := range c.ports {
+		c.ports[i] = freePort(c.t)
+		was := fmt.Sprintf(`"%d:8080"`, 8080+i)
+		if !strings.Contains(out, was) {
+			c.t.Fatalf("the compose file does not publish %s", was)
+		}
+		out = strings.Replace(out, was, fmt.Sprintf(`"%s:8080"`, c.ports[i]), 1)
+	}
+	return out
 }
 
 // standIn makes an image that can stand for golang:1.26 where none can be
@@ -169,8 +193,10 @@ func (c *compose) checkImage() {
 
 // url returns a key's address at thunder<i+1>.
 func (c *compose) url(i int, key string) string {
-	return fmt.Sprintf("http://127.0.0.1:%d/v1/kv/%s", 8080+i, key)
+	return c.base(i) + "/v1/kv/" + key
 }
+
+func (c *compose) base(i int) string { return "http://127.0.0.1:" + c.ports[i] }
 
 func (c *compose) address(service string) string {
 	c.t.Helper()
@@ -183,7 +209,7 @@ func (c *compose) awaitAlive(members int) {
 	c.t.Helper()
 	var nodes []*node
 	for i := range 3 {
-		nodes = append(nodes, &node{t: c.t, name: fmt.Sprintf("thunder%d", i+1), base: fmt.Sprintf("http://127.0.0.1:%d", 8080+i)})
+		nodes = append(nodes, &node{t: c.t, name: fmt.Sprintf("thunder%d", i+1), base: c.base(i)})
 	}
 	awaitMembers(c.t, nodes, members)
 }
