@@ -34,10 +34,10 @@ fuzz: # each fuzz target for half a minute
 		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
 			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime 30s ./$$(dirname $$f) || exit 1; done; done
 
-# The programs that tests and benchmarks use, and the packages they are in.
-TOOLS = curl:curl bash:bash ip:iproute2 busybox:busybox-static tar:tar wrk:wrk ab:apache2-utils redis-server:redis-server
+# What tests and benchmarks run, and the Debian packages that it is in.
+TOOLS = curl:curl bash:bash ip:iproute2 busybox:busybox-static
+bench: TOOLS = wrk:wrk ab:apache2-utils redis-server:redis-server
 
 tools:
-	@missing=; for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || missing="$$missing $${t##*:}"; done; \
-	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -qq -y $$missing >/dev/null; } \
-	|| echo "not installed, and so some tests may be skipped:$$missing"
+	@missing=$$(for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || echo $${t##*:}; done); \
+	[ -z "$$missing" ] || .ci/install $$missing || echo "not installed, so some of it is skipped:" $$missing
