@@ -1,12 +1,10 @@
 package topology
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +20,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	defer stop()
 	tick := time.NewTicker(k.cfg.Tick)
 	defer tick.Stop()
-	d := driver{Keeper: k, began: time.Now()}
+	d := driver{Keeper: k, began: time.Now(), complaints: map[string]time.Time{}}
 	for {
 		d.step(ctx)
 		select {
@@ -38,10 +36,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 // driver is the part of a keeper that acts. Only Run's goroutine uses it.
 type driver struct {
 	*Keeper
-	began     time.Time
-	joinSeen  time.Time // when the nodes that wait to join were first seen
-	announced *State    // what gossip was last told
-	complaint string    // the last thing logged as not possible yet
+	began      time.Time
+	joinSeen   time.Time            // when the nodes that wait to join were first seen
+	announced  *State               // what gossip was last told
+	complaints map[string]time.Time // when each kind was last logged
 }
 
 // step does the next thing that there is to do. What cannot be done now is
@@ -65,9 +63,10 @@ func (d *driver) step(ctx context.Context) {
 	}
 }
 
-// announce tells the pool what this node knows of the ring.
+// announce tells the pool which ring this node has acknowledged, as far as it
+// is concerned: what it may still be doing under an older one is waited for.
 func (d *driver) announce(s *State) {
-	if s == nil || s == d.announced {
+	if s == nil || s == d.announced || !d.drained() {
 		return
 	}
 	err := d.pool.Update(func(f *membership.Facts) {
@@ -96,9 +95,11 @@ func lowest(r *ring.Ring) string {
 	return name
 }
 
-// catchUp learns from whoever knows a newer ring. A node that knows none asks
-// every one that does: the newest counts, for the others may be behind.
+// catchUp learns from whoever knows a newer ring.
 func (d *driver) catchUp(ctx context.Context, view *membership.View) {
+	if !d.pool.Joined() {
+		return // the name may be another's, and with it the place in the ring
+	}
 	known := uint64(0)
 	if s := d.State(); s != nil {
 		known = s.Version()
@@ -109,130 +110,31 @@ func (d *driver) catchUp(ctx context.Context, view *membership.View) {
 			ahead = append(ahead, n.Name)
 		}
 	}
-	if err := each(ahead, func(node string) error { return d.Refresh(ctx, node) }); err != nil {
-		d.complain("learn the newest ring", err)
+	if known == 0 {
+		d.complain("learn the ring", d.learnNewest(ctx, ahead))
+		return
 	}
+	d.complain("learn the newest ring", each(ahead, func(i int) error { return d.Refresh(ctx, ahead[i]) }))
 }
 
-// found writes version 1 when this node may, and nobody else has or will.
-func (d *driver) found(view *membership.View) {
-	if !d.cfg.Founder || !d.pool.Joined() || time.Since(d.began) < d.cfg.FoundingWait {
-		return
-	}
-	self, _ := view.Find(d.cfg.Name)
-	for _, n := range view.Nodes() {
-		if n.Name == d.cfg.Name || !up(n) {
-			continue
-		}
-		if n.Ring > 0 || n.Founding && n.Name < d.cfg.Name {
-			return
-		}
-	}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails: see its documentation
-	record := ring.Record{
-		Version:    1,
-		Cluster:    hex.EncodeToString(id[:]),
-		Partitions: d.cfg.Partitions,
-		Replicas:   1,
-		Members:    []ring.Member{{Name: d.cfg.Name, Weight: max(1, self.Weight), Zone: self.Zone}},
-	}
-	d.logger.Info("founding a cluster", "cluster", record.Cluster)
-	if err := d.adopt([]ring.Record{record}, 1); err != nil {
-		d.logger.Error("found a cluster", "error", err)
-	}
-}
-
-// settle asks every member to acknowledge the version, and, when all have,
-// tells them that it is settled.
-func (d *driver) settle(ctx context.Context, s *State) {
-	others := d.others(s)
-	err := each(others, func(node string) error { return d.offer(ctx, node) })
-	if err == nil {
-		err = d.drain(ctx)
-	}
-	if err != nil {
-		d.complain("ring version waits for acknowledgements", err)
-		return
-	}
-	if err := d.adopt(s.history(), s.Version()); err != nil {
-		d.logger.Error("settle the ring", "error", err)
-		return
-	}
-	// Whoever misses this asks by itself.
-	d.complain("tell that the ring is settled",
-		each(others, func(node string) error { return d.offer(ctx, node) }))
-}
-
-// extend writes the next version when nodes wait to join and every member is
-// up to acknowledge it. Nodes that come together are taken in together: it
-// waits a tick for more.
-func (d *driver) extend(ctx context.Context, s *State, view *membership.View) {
-	waiting := joiners(s, view)
-	if len(waiting) == 0 {
-		d.joinSeen = time.Time{}
-		return
-	}
-	if d.joinSeen.IsZero() {
-		d.joinSeen = time.Now()
-	}
-	if time.Since(d.joinSeen) < d.cfg.Tick {
-		return
-	}
-	if down := absent(s, view); len(down) > 0 {
-		d.complain("nodes wait to join until every member is up",
-			errors.New("down: "+down[0]))
-		return
-	}
-	next := s.Ring.Record()
-	next.Version++
-	var mu sync.Mutex // guards next.Members
-	err := each(names(waiting), func(node string) error {
-		if err := d.offer(ctx, node); err != nil {
-			return err
-		}
-		n, _ := view.Find(node)
-		mu.Lock()
-		defer mu.Unlock()
-		next.Members = append(next.Members, ring.Member{Name: node, Weight: max(1, n.Weight), Zone: n.Zone})
-		return nil
+// learnNewest takes over the newest ring that the nodes know, and nothing
+// before all have answered: this node may have been a member, and have
+// acknowledged in an earlier life what only some of them know.
+func (d *driver) learnNewest(ctx context.Context, nodes []string) error {
+	answers := make([]Knowledge, len(nodes))
+	err := each(nodes, func(i int) (err error) {
+		answers[i], err = d.ask(ctx, nodes[i], Pull, Knowledge{Clock: d.clock.Last()})
+		return err
 	})
 	if err != nil {
-		d.complain("a node that wants to join does not answer", err)
+		return err
 	}
-	if len(next.Members) == len(s.Ring.Members()) {
-		return
+	slices.SortStableFunc(answers, func(a, b Knowledge) int { return cmp.Compare(b.version(), a.version()) })
+	var errs []error
+	for _, answer := range answers {
+		errs = append(errs, d.learn(answer))
 	}
-	slices.SortFunc(next.Members, func(a, b ring.Member) int { return strings.Compare(a.Name, b.Name) })
-	if err := d.adopt(append(s.history(), next), s.Version()); err != nil {
-		d.logger.Error("take in new members", "error", err)
-		return
-	}
-	d.joinSeen = time.Time{}
-}
-
-// joiners returns the nodes that are up, belong to no other cluster and are
-// not in the ring.
-func joiners(s *State, view *membership.View) []membership.Node {
-	var out []membership.Node
-	for _, n := range view.Nodes() {
-		ours := n.Cluster == "" || n.Cluster == s.Cluster()
-		if up(n) && ours && !n.Leaving && s.Ring.Index(n.Name) < 0 {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// absent returns the names of the ring's members that are not up.
-func absent(s *State, view *membership.View) []string {
-	var out []string
-	for _, m := range s.Ring.Members() {
-		if n, ok := view.Find(m.Name); !ok || !up(n) {
-			out = append(out, m.Name)
-		}
-	}
-	return out
+	return errors.Join(errs...)
 }
 
 // others returns the names of all members but this node.
@@ -246,36 +148,27 @@ func (d *driver) others(s *State) []string {
 	return out
 }
 
-// complain logs what is not possible yet, once until it changes.
+// complain logs what is not possible yet, at most once a minute for each kind.
 func (d *driver) complain(what string, err error) {
-	if err == nil {
+	if err == nil || time.Since(d.complaints[what]) < time.Minute {
 		return
 	}
-	if text := what + err.Error(); text != d.complaint {
-		d.complaint = text
-		d.logger.Info(what, "reason", err)
-	}
+	d.complaints[what] = time.Now()
+	d.logger.Info(what, "reason", err)
 }
 
-// up reports whether a node can be asked.
+// up reports whether a node can be asked. A suspect may be there.
 func up(n membership.Node) bool {
 	return n.Status != membership.Down
 }
 
-func names(nodes []membership.Node) []string {
-	out := make([]string, len(nodes))
-	for i, n := range nodes {
-		out[i] = n.Name
-	}
-	return out
-}
-
-// each runs do for all nodes at once and returns their errors joined.
-func each(nodes []string, do func(node string) error) error {
+// each runs do for the indexes of all nodes at once, and returns its errors
+// joined.
+func each[T any](nodes []T, do func(i int) error) error {
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
-	for i, node := range nodes {
-		wg.Go(func() { errs[i] = do(node) })
+	for i := range nodes {
+		wg.Go(func() { errs[i] = do(i) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

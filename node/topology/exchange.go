@@ -28,6 +28,9 @@ type Knowledge struct {
 	History []ring.Record `json:"history,omitempty"`
 	Settled uint64        `json:"settled"` // the newest version that the sender knows to be settled
 	Clock   uint64        `json:"clock"`   // its highest reading so far
+	// Life is new whenever the sender's process is: what an earlier one
+	// acknowledged is forgotten.
+	Life uint64 `json:"life"`
 }
 
 // version returns the newest ring version of the history, 0 where there is
@@ -36,8 +39,8 @@ func (in *Knowledge) version() uint64 { return uint64(len(in.History)) }
 
 // knowledge returns what this keeper knows.
 func (k *Keeper) knowledge() Knowledge {
-	out := Knowledge{Clock: k.clock.Last()}
 	s := k.state.Load()
+	out := Knowledge{Clock: k.clock.Last(), Life: k.life} // not before the state, whose acknowledgement it is
 	if s == nil {
 		return out
 	}
@@ -87,29 +90,39 @@ func (k *Keeper) Refresh(ctx context.Context, node string) error {
 	return err
 }
 
-// offer gives a node all that is known here; it returns nil when the node has
-// acknowledged exactly the ring that this node knows.
-func (k *Keeper) offer(ctx context.Context, node string) error {
+// offer gives a node all that is known here. It returns which life of the node
+// has acknowledged exactly the ring that this node knows, or an error where
+// none has.
+func (k *Keeper) offer(ctx context.Context, node string) (life uint64, err error) {
 	in := k.knowledge()
 	out, err := k.exchange(ctx, node, Offer, in)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !sameHistory(in.History, out.History) {
-		return fmt.Errorf("%s to %s: it knows ring %d, not our %d", Offer, node, out.version(), in.version())
+		return 0, fmt.Errorf("%s to %s: it knows ring %d, not our %d", Offer, node, out.version(), in.version())
 	}
-	return nil
+	return out.Life, nil
 }
 
 // exchange puts a question to a node and learns from the answer.
 func (k *Keeper) exchange(ctx context.Context, node, question string, in Knowledge) (Knowledge, error) {
+	out, err := k.ask(ctx, node, question, in)
+	if err != nil {
+		return out, err
+	}
+	if err := k.learn(out); err != nil {
+		return out, fmt.Errorf("%s to %s: %w", question, node, err)
+	}
+	return out, nil
+}
+
+// ask puts a question to a node.
+func (k *Keeper) ask(ctx context.Context, node, question string, in Knowledge) (Knowledge, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var out Knowledge
 	if err := k.asker.Ask(ctx, node, question, in, &out); err != nil {
-		return out, fmt.Errorf("%s to %s: %w", question, node, err)
-	}
-	if err := k.learn(out); err != nil {
 		return out, fmt.Errorf("%s to %s: %w", question, node, err)
 	}
 	return out, nil

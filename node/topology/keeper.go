@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,7 @@ type Keeper struct {
 	asker  Asker
 	clock  *kv.Clock
 	logger hclog.Logger
+	life   uint64 // see Knowledge.Life
 
 	state atomic.Pointer[State] // nil while no ring is known
 	first chan struct{}         // closed when the first ring is adopted
@@ -73,6 +75,7 @@ func New(cfg Config, pool Pool, asker Asker, clock *kv.Clock, logger hclog.Logge
 	}
 	return &Keeper{
 		cfg: cfg, pool: pool, asker: asker, clock: clock, logger: logger,
+		life:  rand.Uint64(),
 		first: make(chan struct{}),
 		poke:  make(chan struct{}, 1),
 	}
@@ -220,6 +223,21 @@ func ownedBy(s *State) int {
 		return 0
 	}
 	return s.Ring.Owned(s.Self)
+}
+
+// drained reports whether no request that was admitted under an older state
+// runs.
+func (k *Keeper) drained() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.retired {
+		select {
+		case <-s.idle:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // drain waits until no request that was admitted under an older state runs.

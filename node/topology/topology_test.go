@@ -118,7 +118,7 @@ func TestClocksTravelWithAcknowledgements(t *testing.T) {
 // Whatever is lost and whoever crashes, a partition never has two servers
 // (world.pass checks it), and all is well once the faults end.
 func TestOneServerUnderFaults(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(100) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
@@ -161,6 +161,83 @@ func (w *world) others(but string) int {
 		}
 	}
 	return n
+}
+
+// A member acknowledges a change, restarts, and first hears of the ring before
+// the change. What it acknowledged must not count any more, or it must not
+// serve under that ring.
+func TestRestartAfterAnAcknowledgement(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, name := range []string{"n1", "n2", "n3"} {
+			w.start(name, name == "n1")
+		}
+		w.await(3, "n1", "n2", "n3")
+		base := w.places["n2"].keeper.State().Version()
+		slow := func(from, to, question string) (time.Duration, bool) {
+			switch {
+			case from == "n1" && to == "n3" && question == Offer:
+				return 1500 * time.Millisecond, false
+			case from == "n2": // hears of n3 only, which has not heard of the change
+				return 1900 * time.Millisecond, to != "n3"
+			case from == "n3" && question == Pull:
+				return 1400 * time.Millisecond, true
+			}
+			return 0, false
+		}
+		w.breaks(slow)
+		w.start("n4", false)
+		for w.places["n2"].keeper.State().Version() == base {
+			w.pass(10 * time.Millisecond)
+		}
+		w.pass(100 * time.Millisecond) // it has acknowledged
+		w.kill("n2")
+		w.breaks(func(from, to, question string) (time.Duration, bool) {
+			if from == "n1" && to == "n2" {
+				return 0, true
+			}
+			if from == "n2" && to == "n3" {
+				return 0, false
+			}
+			return slow(from, to, question)
+		})
+		w.start("n2", false)
+		for range 60 {
+			w.pass(100 * time.Millisecond)
+		}
+		w.breaks(nil)
+		w.await(4, "n1", "n2", "n3", "n4")
+	})
+}
+
+// The driver crashes when it has told one member of a change, and comes back
+// knowing nothing of it. It must not write another record of that number.
+func TestDriverThatForgotItsRecord(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, name := range []string{"n1", "n2", "n3"} {
+			w.start(name, name == "n1")
+		}
+		w.await(3, "n1", "n2", "n3")
+		base := w.places["n2"].keeper.State().Version()
+		w.breaks(func(from, to, question string) (time.Duration, bool) {
+			changed := len(w.places["n1"].keeper.State().Ring.Members()) > 3
+			return 0, changed && (from == "n1" && to != "n2" || from == "n3")
+		})
+		w.start("n4", false)
+		for w.places["n2"].keeper.State().Version() == base {
+			w.pass(10 * time.Millisecond)
+		}
+		w.kill("n1")
+		w.kill("n4")
+		w.breaks(func(from, to, question string) (time.Duration, bool) {
+			return 0, to == "n2" || from == "n2" // who alone knows it
+		})
+		w.start("n1", false)
+		w.start("n5", false)
+		w.pass(20 * time.Second)
+		w.breaks(nil)
+		w.start("n4", false)
+		w.await(5, "n1", "n2", "n3", "n4", "n5")
+	})
 }
 
 func record(version uint64, cluster string, members ...string) ring.Record {

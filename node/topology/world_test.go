@@ -25,6 +25,8 @@ type world struct {
 	places map[string]*place
 	boots  uint64
 	dice   *rand.Rand // decides what gets lost; nil: nothing does
+	// fault says what becomes of one question; nil: nothing.
+	fault func(from, to, question string) (late time.Duration, lost bool)
 }
 
 // place is where a node of some name runs, or ran.
@@ -131,7 +133,15 @@ func (a asker) Ask(ctx context.Context, node, question string, in, out any) erro
 	to := a.w.places[node]
 	reachable := to != nil && to.up && a.w.places[a.from].up
 	lost, answerLost := a.w.loses(), a.w.loses()
+	there, back := a.w.delays(), a.w.delays()
+	fault := a.w.fault
 	a.w.mu.Unlock()
+	if fault != nil {
+		there, lost = fault(a.from, node, question)
+	}
+	if err := late(ctx, there); err != nil {
+		return err
+	}
 	if !reachable || lost {
 		return errLost
 	}
@@ -150,18 +160,28 @@ func (a asker) Ask(ctx context.Context, node, question string, in, out any) erro
 	if answerLost {
 		return errLost
 	}
+	if err := late(ctx, back); err != nil {
+		return err
+	}
 	if raw, err = json.Marshal(reply); err != nil {
 		return err
 	}
 	return json.Unmarshal(raw, out)
 }
 
-// lose makes three of ten questions and answers get lost from now on; none
-// where dice is nil.
+// lose makes three of ten questions and answers get lost from now on, and half
+// of them late; none where dice is nil.
 func (w *world) lose(dice *rand.Rand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dice = dice
+}
+
+// breaks makes fault decide about questions from now on.
+func (w *world) breaks(fault func(from, to, question string) (late time.Duration, lost bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault = fault
 }
 
 // loses decides about one message. The caller holds mu.
@@ -237,4 +257,21 @@ func (w *world) checkOneServer() {
 			serving[partition] = name
 		}
 	}
+}
+
+// delays decides how late one message is. The caller holds mu.
+func (w *world) delays() time.Duration {
+	if w.dice == nil || w.dice.IntN(2) == 0 {
+		return 0
+	}
+	return time.Duration(w.dice.IntN(1500)) * time.Millisecond
+}
+
+// late waits as long as a message is under way; its error is ctx's.
+func late(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+	return ctx.Err()
 }
