@@ -40,9 +40,14 @@ func (c *Clock) Next(n int) uint64 {
 	}
 }
 
-// Observe makes every later reading be above t, a reading of another clock.
+// maxReading is the highest reading that is believed, in the year 6429: what
+// is above it is no clock's, and would let ours run over.
+const maxReading = 1 << 63
+
+// Observe makes every later reading be above t, a reading of another clock. It
+// ignores what is no reading of any.
 func (c *Clock) Observe(t uint64) {
-	for {
+	for t <= maxReading {
 		last := c.last.Load()
 		if t <= last || c.last.CompareAndSwap(last, t) {
 			return

@@ -19,7 +19,8 @@ type Entry struct {
 	// Version is the stamp of the write that made this entry.
 	Version Version
 	// Expires is the first moment, in Unix milliseconds, at which the entry
-	// counts as absent; 0 means never.
+	// counts as absent; 0 means never. A tombstone has it where it is what an
+	// expired entry became, and not what a deletion left.
 	Expires int64
 	// ContentType is the media type that the value was stored with.
 	ContentType string
@@ -31,6 +32,12 @@ type Entry struct {
 // it is neither a tombstone nor expired.
 func (e *Entry) Live(now int64) bool {
 	return !e.Deleted && (e.Expires == 0 || now < e.Expires)
+}
+
+// Expired reports whether the entry has expired at now, in Unix milliseconds,
+// whether it is a tombstone by now or not.
+func (e *Entry) Expired(now int64) bool {
+	return e.Expires != 0 && (e.Deleted || now >= e.Expires)
 }
 
 // Supersedes reports whether e must replace old under the same key: it is

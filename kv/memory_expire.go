@@ -83,7 +83,7 @@ func (m *Memory) sweepSlot(s *shard, t *table, pos int, now int64) bool {
 		return false
 	}
 	m.sweep.key = append(m.sweep.key[:0], r.key...)
-	d := m.dict.draft(&Entry{Key: m.sweep.key, Version: r.version, Deleted: true})
+	d := m.dict.draft(&Entry{Key: m.sweep.key, Version: r.version, Expires: r.expires, Deleted: true})
 	// It is smaller than the old one, so there is room but for a record that
 	// leaves its own slab while the shard is at its limit: then it stays.
 	if !m.replace(s, t, pos, &r, &d) {

@@ -76,7 +76,7 @@ type Counter interface {
 }
 
 // Expirer is a Store that can turn its expired entries into tombstones, of
-// the same version and without a value, to have their space back.
+// the same version and expiry and without a value, to have their space back.
 type Expirer interface {
 	// Expire examines at most budget entries, going on where its last call
 	// ended, and returns how many it turned into tombstones.

@@ -38,7 +38,8 @@ type Config struct {
 	// Seeds are other nodes as host:port or host. A name may stand for many
 	// nodes; it is resolved anew at each attempt.
 	Seeds []string
-	// Facts is what the node says of itself at first. Boot 0 means a random one.
+	// Facts is what the node says of itself at first. Boot 0 means a NewBoot. The
+	// strings must leave room for the longest cluster identity.
 	Facts Facts
 	// PeersFile is where the addresses of known nodes are kept over restarts;
 	// "" means nowhere.
@@ -82,7 +83,8 @@ type Timing struct {
 	// Dead is for how long news still go to a node that is down, and how long
 	// one that is down and not in the ring stays in the view; 0 means 30 s.
 	Dead time.Duration
-	// Join is how often seeds are tried until the node has joined; 0 means
+	// Join is how often seeds are tried until the node has joined, and for how
+	// long one that is silent is waited for where another answers; 0 means
 	// 500 ms.
 	Join time.Duration
 	// Rejoin is how often seeds and absent nodes are tried after that; 0 means
@@ -124,8 +126,7 @@ func (c *Config) validate() error {
 			return fmt.Errorf("seed %q: %w", seed, err)
 		}
 	}
-	_, err := c.Facts.encode()
-	return err
+	return c.Facts.validate()
 }
 
 func validateName(name string) error {

@@ -102,17 +102,19 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 // NotifyMerge looks at what a node that was dialed, or has dialed, knows. A
 // newcomer stays out while its name is another's.
 func (d *delegate) NotifyMerge(peers []*memberlist.Node) error {
+	met := false
 	for _, n := range peers {
-		if n.State != memberlist.StateAlive && n.State != memberlist.StateSuspect {
-			continue
-		}
-		if n.Name != d.cfg.Name {
-			d.claims.meet()
-			continue
-		}
-		if d.rival(n) && !d.joined.Load() {
+		switch {
+		case n.State != memberlist.StateAlive && n.State != memberlist.StateSuspect:
+		case n.Name != d.cfg.Name:
+			met = true
+		case d.rival(n) && !d.joined.Load():
 			return errNameTaken
 		}
+	}
+	if met {
+		// Only now: nobody must think that all was said who is still speaking.
+		d.claims.meet()
 	}
 	return nil
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -21,7 +24,8 @@ type Facts struct {
 	// Cluster is the identity of the cluster; "" while the node has none. At
 	// most 64 bytes.
 	Cluster string
-	// Boot is random, and new at each start of the process.
+	// Boot is new at each start of the process: see NewBoot. Later starts have
+	// larger ones.
 	Boot uint64
 	// HTTP and Peer are the host:port that others reach its listeners at.
 	HTTP, Peer string
@@ -38,6 +42,17 @@ type Facts struct {
 	Zone   string
 	// Software is the version of its binary.
 	Software string
+}
+
+// bootRandom is how many of the lower bits of a boot are random. The others
+// last until 2109.
+const bootRandom = 22
+
+// NewBoot returns a number for Facts.Boot, never 0: the time in milliseconds
+// since 1970, and random bits, so that two nodes that start at the same time
+// differ. Where the clocks of two machines differ, "later" is by these clocks.
+func NewBoot() uint64 {
+	return uint64(time.Now().UnixMilli())<<bootRandom | rand.Uint64N(1<<bootRandom)
 }
 
 // factsVersion begins the encoding. A later program may append fields without
@@ -81,6 +96,30 @@ func (f *Facts) encode() ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes: %w", len(buf), ErrTooLong)
 	}
 	return buf, nil
+}
+
+// validate finds out whether f can still be encoded once the node belongs to a
+// cluster, with whatever ring. The error is ErrTooLong, and names what is.
+func (f Facts) validate() error {
+	if room := maxCluster - len(f.Cluster); room > 0 {
+		f.Cluster += strings.Repeat("x", room)
+	}
+	f.Ring = math.MaxUint64
+	_, err := f.encode()
+	if err == nil || len(f.Cluster) > maxCluster {
+		return err
+	}
+	what, longest := "zone", len(f.Zone)
+	if len(f.HTTP) > longest {
+		what, longest = "HTTP address", len(f.HTTP)
+	}
+	if len(f.Peer) > longest {
+		what, longest = "peer address", len(f.Peer)
+	}
+	if len(f.Software) > longest {
+		what, longest = "software version", len(f.Software)
+	}
+	return fmt.Errorf("%s of %d bytes: once in a cluster, %w", what, longest, err)
 }
 
 // decodeFacts is the inverse of encode. The error is errBadFacts.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestFactsRoundTrip(t *testing.T) {
@@ -29,6 +32,54 @@ func TestFactsRoundTrip(t *testing.T) {
 				t.Errorf("%+v cut to %d bytes: %v, want errBadFacts", f, n, err)
 			}
 		}
+	}
+}
+
+// Later starts have larger boots, also those of one second.
+func TestBootsAreInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(*testing.T) {
+		last := NewBoot()
+		for range 100 {
+			time.Sleep(time.Millisecond) // of the bubble's clock
+			next := NewBoot()
+			if next <= last {
+				t.Fatalf("boot %d after %d", next, last)
+			}
+			last = next
+		}
+		if again := NewBoot(); again == last {
+			t.Error("two starts at the same time have one boot")
+		}
+	})
+}
+
+// What New accepts fits for good, whatever cluster and ring come; what does not
+// is named.
+func TestFactsKeepRoomForTheCluster(t *testing.T) {
+	t.Parallel()
+	f := Facts{Boot: NewBoot(), HTTP: "h:1", Peer: "p:2", Zone: strings.Repeat("z", 512), Weight: 1}
+	err := f.validate()
+	if !errors.Is(err, ErrTooLong) || !strings.Contains(err.Error(), "zone of 512 bytes") {
+		t.Fatalf("%v, want ErrTooLong and the zone", err)
+	}
+	for f.validate() != nil {
+		f.Zone = f.Zone[1:]
+	}
+	if len(f.Zone) < 380 {
+		t.Errorf("no more than %d bytes of zone", len(f.Zone))
+	}
+	p, err := New(Config{Name: "a", Listen: "127.0.0.1:0", Facts: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Update(func(f *Facts) { f.Cluster, f.Ring = strings.Repeat("c", maxCluster), math.MaxUint64 }); err != nil {
+		t.Error(err)
+	}
+	f.Zone += "z"
+	if _, err := New(Config{Name: "b", Listen: "127.0.0.1:0", Facts: f}); !errors.Is(err, ErrTooLong) {
+		t.Errorf("a zone that is a byte too long: %v", err)
 	}
 }
 

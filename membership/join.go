@@ -4,21 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/memberlist"
-	"golang.org/x/sync/errgroup"
 )
 
 // How a node joins, and stays joined:
 //
 //  1. It dials every seed, and every node it knows that is not up, again and
-//     again for as long as it runs. Names are resolved anew each time.
+//     again for as long as it runs. Names are resolved anew each time. It gives
+//     all of them Timing.Join to answer, and then goes by those that did: whoever
+//     comes later to say that the name is taken is heard all the same, by rule 4.
 //  2. Whoever answers says which nodes it knows. While one of them has this
 //     node's name, another boot and another address, and is not down, the
 //     newcomer stays out: nobody but the one dialed has heard of it, and that
@@ -28,8 +28,11 @@ import (
 //     not, the holder is a trace of one that is gone, most likely of an earlier
 //     run of this node at another address. It is down before long, and then
 //     the name is free.
-//  4. A node that has joined keeps its name, and only complains, unless it is
-//     in no ring and the other is.
+//  4. Of two living nodes of the name that have both joined, one ends: the one
+//     in no ring where the other is in one; where both are, the one that
+//     started earlier. It was most likely held up for so long that it was
+//     declared down and replaced, and the others know its replacement. Each of
+//     the two decides for itself, by facts that only one can lose by.
 
 // ErrDuplicateName is returned by Run when another node of this one's name is
 // in the pool.
@@ -69,12 +72,13 @@ func (c *claims) take() (met bool, rival *Node) {
 }
 
 // keepJoining does what this file says until ctx ends. Its error is nil or
-// ErrDuplicateName.
-func (p *Pool) keepJoining(ctx context.Context, ml *memberlist.Memberlist) error {
+// ErrDuplicateName. Dials may still run when it returns.
+func (p *Pool) keepJoining(ctx context.Context, dialer *dialer) error {
 	quiet := time.Now() // since when nobody has spoken of the name
 	for {
 		targets := p.targets(ctx)
-		p.dial(ml, targets)
+		dialer.dial(targets)
+		dialer.wait(ctx, p.cfg.Timing.Join)
 		met, rival := p.claims.take()
 		switch {
 		case ctx.Err() != nil:
@@ -100,7 +104,7 @@ func (p *Pool) keepJoining(ctx context.Context, ml *memberlist.Memberlist) error
 			return nil
 		case <-p.claims.changed:
 			// A rival that does not go away must not keep us busy.
-			sleep(ctx, p.cfg.Timing.Join)
+			sleep(ctx, p.cfg.Timing.Join-time.Since(quiet))
 		case <-time.After(pause):
 		}
 	}
@@ -121,13 +125,13 @@ func (p *Pool) alone(waited time.Duration) bool {
 // ErrDuplicateName.
 func (p *Pool) settle(ctx context.Context, rival *Node) error {
 	lives := p.lives(ctx, rival)
-	yields := !p.joined.Load() || !p.self.Load().facts.Member && rival.Member
+	yields := !p.joined.Load() || outranks(&rival.Facts, &p.self.Load().facts)
 	switch {
 	case lives && yields:
 		return fmt.Errorf("%w: %q is this node at %s and another at %s (peer address %s)",
 			ErrDuplicateName, p.cfg.Name, p.Addr(), rival.Gossip, rival.Peer)
 	case lives && p.seldom.allows("duplicate", time.Now()):
-		p.log.Error("another node has this node's name: stop one of them",
+		p.log.Error("another node has this node's name: stop one of them if neither ends by itself",
 			"name", p.cfg.Name, "addr", p.Addr(), "other_addr", rival.Gossip, "other_peer", rival.Peer)
 	case !lives && yields && p.seldom.allows("ghost", time.Now()):
 		p.log.Info("the pool holds this node's name for one that does not answer; waiting until it is declared down",
@@ -136,8 +140,14 @@ func (p *Pool) settle(ctx context.Context, rival *Node) error {
 	return nil
 }
 
-// lives reports whether the node that a claim speaks of is there, and not this
-// one.
+// outranks reports whether a joined node yields its name to a rival: see rule
+// 4. It never holds both ways round.
+func outranks(rival, self *Facts) bool {
+	return rival.Member && (!self.Member || rival.Boot > self.Boot)
+}
+
+// lives reports whether the node that a claim speaks of is there, in the same
+// life. Of a later one there will be claims of its own.
 func (p *Pool) lives(ctx context.Context, rival *Node) bool {
 	if p.cfg.Identify == nil || rival.Peer == "" {
 		return false
@@ -149,28 +159,19 @@ func (p *Pool) lives(ctx context.Context, rival *Node) bool {
 		p.log.Debug("identify", "peer", rival.Peer, "error", err)
 		return false
 	}
-	return name == p.cfg.Name && boot != p.self.Load().facts.Boot
-}
-
-// dial has memberlist exchange all it knows with each address.
-func (p *Pool) dial(ml *memberlist.Memberlist, addrs []string) {
-	var g errgroup.Group
-	g.SetLimit(16)
-	for _, addr := range addrs {
-		g.Go(func() error {
-			// It logs why it failed, and counts this node as a success: what
-			// came of it is seen by NotifyMerge.
-			_, _ = ml.Join([]string{addr})
-			return nil
-		})
-	}
-	_ = g.Wait() // nil always
+	return name == p.cfg.Name && boot == rival.Boot
 }
 
 // targets returns the addresses to dial now, in random order: of seeds and
-// absent nodes, but none that is known to be up.
+// absent nodes and, once this node has joined, none that is known to be up.
 func (p *Pool) targets(ctx context.Context) []string {
 	addrs, present := p.table.addresses()
+	if !p.joined.Load() {
+		// One that is up may have been met by gossip, after a dial that broke
+		// before it said what it knows.
+		addrs = slices.AppendSeq(addrs, maps.Keys(present))
+		clear(present)
+	}
 	present[p.Addr()] = true
 	for _, seed := range p.cfg.Seeds {
 		found, err := p.resolve(ctx, seed)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestPoolOfThree(t *testing.T) {
@@ -40,6 +43,65 @@ func TestSeedComesUpLate(t *testing.T) {
 	a := lab.start(t, "a", at(addr))
 	seeAll(t, a, b)
 	until(t, "b to join", b.Joined)
+}
+
+// A seed that takes connections and says nothing does not keep a node from
+// joining by another, and is left alone while a connection to it is open.
+func TestSilentSeed(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var taken atomic.Int32
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			taken.Add(1)
+			defer conn.Close()
+		}
+	})
+	t.Cleanup(func() { silent.Close(); taking.Wait() })
+	lab := newLab()
+	gone := freeAddr(t, "127.0.0.1")
+	lab.move(gone, 1)
+	a := lab.start(t, "a", nil)
+	b := lab.start(t, "b", edits(seeds(silent.Addr().String(), a.Addr(), gone), func(c *Config) {
+		c.Timing.Stream = 2 * patience
+	}))
+	seeAll(t, a, b)
+	until(t, "b to join", b.Joined)
+	until(t, "more attempts", func() bool { return lab.lost(gone) >= 5 })
+	if n := taken.Load(); n > 1 {
+		t.Errorf("%d connections to the silent seed", n)
+	}
+}
+
+// Gossip may tell of a node whose answer to a dial was lost. Until this node
+// has joined it must ask again.
+func TestNodeKnownByGossipIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	const seed, other = "127.0.0.1:1", "127.0.0.1:2"
+	p, err := New(Config{Name: "b", Listen: "127.0.0.1:0", Seeds: []string{seed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.table.see(Node{Name: "a", Gossip: seed}, time.Now())
+	p.table.see(Node{Name: "c", Gossip: other}, time.Now())
+	got := p.targets(t.Context())
+	slices.Sort(got)
+	if want := []string{seed, other}; !slices.Equal(got, want) {
+		t.Errorf("newcomer dials %q, want %q", got, want)
+	}
+	p.joined.Store(true)
+	if got := p.targets(t.Context()); len(got) > 0 {
+		t.Errorf("once joined it dials %q, though both are up", got)
+	}
 }
 
 // A name may stand for nothing yet, then for many nodes of which not all are

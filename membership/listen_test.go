@@ -56,6 +56,22 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// A pool that is never run can be released all the same.
+func TestCloseOfAPoolThatWasNotRun(t *testing.T) {
+	t.Parallel()
+	a, err := New(Config{Name: "a", Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	b, err := New(Config{Name: "b", Listen: a.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	b.Close()
+}
+
 func TestPeersFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "peers.json")

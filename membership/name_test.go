@@ -99,6 +99,93 @@ func TestDuplicateNameFoundOutLate(t *testing.T) {
 	seeAll(t, a, b)
 }
 
+// A node that was out of reach for so long that it was replaced comes back. It
+// ends, though it is a member like its replacement; that one goes on.
+func TestReplacedNodeEndsWhenItComesBack(t *testing.T) {
+	t.Parallel()
+	lab := newLab()
+	peers := make(map[string]*testNode)
+	a := lab.start(t, "a", member)
+	b := lab.start(t, "b", edits(member, seeds(a.Addr())))
+	was := lab.start(t, "c", edits(member, seeds(a.Addr()), asking(peers)))
+	seeAll(t, a, b, was)
+	until(t, "c to join", was.Joined)
+	lab.move(was.Addr(), 1)
+	a.sees(t, "c", Down)
+	b.sees(t, "c", Down)
+	is := lab.start(t, "c", edits(member, seeds(a.Addr(), was.Addr()), asking(peers), func(c *Config) {
+		c.Facts.Peer = "c2:7947"
+	}))
+	seeAll(t, a, b, is)
+	until(t, "the replacement to join", is.Joined)
+	peers["c:7947"], peers["c2:7947"] = was, is
+	lab.move(was.Addr(), 0)
+	err := was.finish(t)
+	if !errors.Is(err, ErrDuplicateName) || !strings.Contains(err.Error(), is.Addr()) {
+		t.Fatalf("Run of the one that was replaced: %v, want ErrDuplicateName and %s", err, is.Addr())
+	}
+	// What the others say of c by now they say after the claims.
+	if err := is.Update(func(f *Facts) { f.Zone = "east" }); err != nil {
+		t.Fatal(err)
+	}
+	a.wait(t, "c to be in zone east", func(v *View) bool {
+		n, _ := v.Find("c")
+		return n.Zone == "east" && n.Gossip == is.Addr()
+	})
+	select {
+	case <-is.done:
+		t.Errorf("the replacement ended too: %v", is.err)
+	default:
+	}
+}
+
+// Of two joined nodes of one name never both end, and one does once either is
+// in a ring.
+func TestOneOfTwoYields(t *testing.T) {
+	t.Parallel()
+	first, second := Facts{Boot: 1}, Facts{Boot: 2}
+	ringFirst, ringSecond := Facts{Boot: 1, Member: true}, Facts{Boot: 2, Member: true}
+	for _, c := range []struct {
+		a, b         Facts
+		aEnds, bEnds bool
+	}{
+		{first, second, false, false},
+		{ringFirst, second, false, true},
+		{first, ringSecond, true, false},
+		{ringFirst, ringSecond, true, false},
+	} {
+		if got := outranks(&c.b, &c.a); got != c.aEnds {
+			t.Errorf("%+v yields to %+v: %t", c.a, c.b, got)
+		}
+		if got := outranks(&c.a, &c.b); got != c.bEnds {
+			t.Errorf("%+v yields to %+v: %t", c.b, c.a, got)
+		}
+	}
+}
+
+// Nobody yields to a life that is over, even where its successor answers: that
+// one may be about to yield itself.
+func TestNobodyYieldsToAnEarlierLife(t *testing.T) {
+	t.Parallel()
+	p, err := New(Config{
+		Name: "a", Listen: "127.0.0.1:0", Facts: Facts{Boot: 1, Member: true},
+		Identify: func(context.Context, string) (string, uint64, error) { return "a", 3, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.joined.Store(true)
+	rival := Node{Name: "a", Facts: Facts{Boot: 2, Member: true, Peer: "a:7947"}}
+	if err := p.settle(t.Context(), &rival); err != nil {
+		t.Error(err)
+	}
+	rival.Boot = 3
+	if err := p.settle(t.Context(), &rival); !errors.Is(err, ErrDuplicateName) {
+		t.Errorf("%v, want ErrDuplicateName", err)
+	}
+}
+
 // A process that restarts at once, at its old address, was never seen to be
 // down. Its new boot identity tells.
 func TestFastRestart(t *testing.T) {

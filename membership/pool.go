@@ -2,8 +2,6 @@ package membership
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -45,8 +43,8 @@ type words struct {
 }
 
 // New returns the pool of one node, with its listener open but nothing read
-// from it before Run. Run must be called to release it, if only with an ended
-// context.
+// from it before Run. Run releases it when it returns; where Run is never
+// called, Close does.
 func New(cfg Config) (*Pool, error) {
 	cfg.Timing = cfg.Timing.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -62,7 +60,7 @@ func New(cfg Config) (*Pool, error) {
 		log = hclog.NewNullLogger()
 	}
 	if cfg.Facts.Boot == 0 {
-		cfg.Facts.Boot = randomBoot()
+		cfg.Facts.Boot = NewBoot()
 	}
 	encoded, err := cfg.Facts.encode()
 	if err != nil {
@@ -97,12 +95,9 @@ func New(cfg Config) (*Pool, error) {
 	return p, nil
 }
 
-// randomBoot returns a number for Facts.Boot that is not 0.
-func randomBoot() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: see its documentation
-	return max(1, binary.BigEndian.Uint64(b[:]))
-}
+// Close releases a pool that was not run, and is not to be. After Run has
+// returned it does nothing; while Run runs it must not be called.
+func (p *Pool) Close() { _ = p.net.Shutdown() } // nil always
 
 // View returns the pool as it is known now; never nil. What Update changed is
 // in it already.
@@ -222,9 +217,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	working.Go(func() { p.follow(ctx, ml) })
 	working.Go(func() {
 		<-ctx.Done()
-		p.net.hangUp() // so that keepJoining need not wait for a dial
+		p.net.hangUp() // so that nobody need wait for a dial
 	})
-	err = p.keepJoining(ctx, ml)
+	err = p.keepJoining(ctx, newDialer(ml, &working))
 	cancel()
 	working.Wait()
 	if err == nil && p.joined.Load() {

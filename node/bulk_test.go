@@ -164,7 +164,7 @@ func TestBulkLoadGoesOnWhileANodeJoins(t *testing.T) {
 	if err := load.Close(); err != nil || load.Stored() != int64(added) {
 		t.Fatalf("stored %d of %d, %v", load.Stored(), added, err)
 	}
-	for i := range added {
+	for i := 0; i < added; i += max(1, added/2000) {
 		if _, err := c.get(c.nodes()[i%3], strconv.Itoa(i)); err != nil {
 			t.Fatalf("record %d of %d: %v", i, added, err)
 		}

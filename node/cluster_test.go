@@ -95,13 +95,26 @@ func (c *cluster) start(name string) *Node {
 }
 
 // kill ends a node; the pool says that it is down.
-func (c *cluster) kill(name string) {
+func (c *cluster) kill(name string) { c.killHolding(name, func() {}) }
+
+// killHolding is kill for a node with a request under way, which release ends.
+func (c *cluster) killHolding(name string, release func()) {
 	c.mu.Lock()
 	s := c.spots[name]
 	s.up = false
 	c.mu.Unlock()
-	s.stop()
 	c.changed()
+	s.stop()
+	release()
+}
+
+func (c *cluster) mustDo(n *Node, op *kv.Op) Reply {
+	c.t.Helper()
+	r := n.Do(c.t.Context(), op, nil)
+	if r.Err != nil {
+		c.t.Fatalf("%s of %q through %s: %v", op.Verb, op.Key, n.Name(), r.Err)
+	}
+	return r
 }
 
 func (c *cluster) stopAll() {

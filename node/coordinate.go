@@ -27,19 +27,34 @@ func (n *Node) coordinate(ctx context.Context, s *topology.State, p int, op *kv.
 // newest returns the newest entry of a key that any node has acknowledged.
 // What this node holds is the newest, unless the partition was away in
 // between; what it does not hold, the partition's former owners may. Its error
-// is kv.ErrNotFound only when all of them hold none.
+// is kv.ErrNotFound only when all of them hold none, and peer.ErrUnavailable
+// where one of them did not answer: then the entry is this node's own.
 func (n *Node) newest(ctx context.Context, s *topology.State, p int, key, dst []byte) (kv.Entry, error) {
 	mine, err := n.store.Get(ctx, key, dst)
-	if err != nil && !errors.Is(err, kv.ErrNotFound) || err == nil && !s.Returned(p) || len(s.Former(p)) == 0 {
+	if !mayBeElsewhere(s, p, err) {
 		return mine, err
 	}
 	theirs, terr := n.inherit(ctx, s, s.Former(p), key)
+	return newer(mine, err, theirs, terr)
+}
+
+// mayBeElsewhere reports whether a former owner of a partition may hold a newer
+// entry of a key than this node, whose store answered with err.
+func mayBeElsewhere(s *topology.State, p int, err error) bool {
+	return len(s.Former(p)) > 0 && (err == nil && s.Returned(p) || errors.Is(err, kv.ErrNotFound))
+}
+
+// newer returns the newer of two entries, or why it is not known.
+func newer(mine kv.Entry, err error, theirs kv.Entry, terr error) (kv.Entry, error) {
 	switch {
-	case errors.Is(terr, kv.ErrNotFound), terr == nil && err == nil && !theirs.Supersedes(&mine):
+	case errors.Is(terr, kv.ErrNotFound):
 		return mine, err
-	default:
-		return theirs, terr
+	case terr != nil:
+		return mine, terr
+	case err == nil && !theirs.Supersedes(&mine):
+		return mine, nil
 	}
+	return theirs, nil
 }
 
 // inherit asks the former owners of a key's partition, which keep what they

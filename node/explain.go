@@ -57,10 +57,10 @@ func (n *Node) replicaState(ctx context.Context, s *topology.State, at int, key 
 		r.State = stateAbsent
 	case err != nil:
 		return r
+	case e.Expired(n.clock.Now()):
+		r.State = stateExpired
 	case e.Deleted:
 		r.State = stateDeleted
-	case !e.Live(n.clock.Now()):
-		r.State = stateExpired
 	default:
 		r.State = stateLive
 	}

@@ -14,10 +14,10 @@ func (n *Node) get(ctx context.Context, s *topology.State, p int, key, dst []byt
 	switch {
 	case err != nil:
 		return kv.Result{Err: err}
+	case e.Expires != 0 && e.Expired(n.clock.Now()):
+		return kv.Result{Err: kv.ErrNotFound}
 	case e.Deleted:
 		return kv.Result{Entry: e, Err: kv.ErrNotFound}
-	case e.Expires != 0 && !e.Live(n.clock.Now()):
-		return kv.Result{Err: kv.ErrNotFound}
 	}
 	return kv.Result{Entry: e}
 }

@@ -66,7 +66,7 @@ func parseCursor(text string, partitions int) (place, error) {
 // hold keys does not answer: a listing never leaves keys out silently.
 func (n *Node) List(ctx context.Context, req ListRequest) (Page, error) {
 	s := n.keeper.State()
-	if s == nil {
+	if s == nil || s.Self < 0 { // whoever is no member does not hear of changes in time
 		return Page{}, n.Ready()
 	}
 	at, err := parseCursor(req.Cursor, s.Ring.Partitions())
@@ -177,8 +177,10 @@ func newestOf(entries []peer.ScanEntry, limit place) []peer.ScanEntry {
 	return kept
 }
 
-// Snapshot calls visit for each live entry that this node's store holds, until
-// it returns false. The entry is valid during visit only.
+// Snapshot calls visit for each live entry that this node's store holds of the
+// partitions it owns, until it returns false. The entry is valid during visit
+// only. What the store still holds of partitions that moved away is left out:
+// their owners may have replaced or deleted it.
 func (n *Node) Snapshot(ctx context.Context, visit func(*kv.Entry) bool) error {
 	scanner, ok := n.store.(kv.Scanner)
 	if !ok {
@@ -190,6 +192,9 @@ func (n *Node) Snapshot(ctx context.Context, visit func(*kv.Entry) bool) error {
 	}
 	more := true
 	for p := 0; p < s.Ring.Partitions() && more; p++ {
+		if s.Owner(p) != s.Self {
+			continue
+		}
 		err := scanner.Scan(ctx, p, nil, func(e *kv.Entry) bool {
 			if e.Live(n.clock.Now()) {
 				more = visit(e)

@@ -23,7 +23,7 @@ import (
 // default.
 type Config struct {
 	Name     string // unique in the cluster
-	Boot     uint64 // random, new at each start, as gossip tells it
+	Boot     uint64 // larger at each start, as gossip tells it
 	Software string // version of the binary, for status
 	// Founder, FoundingWait and Partitions: see topology.Config.
 	Founder      bool
@@ -50,7 +50,7 @@ type Node struct {
 	locks  *keyLocks
 	stats  statsCache
 
-	closing atomic.Bool
+	stopping atomic.Bool // see Stopping
 }
 
 // New returns a node over a store and a gossip pool. Run starts it.
@@ -96,18 +96,22 @@ func (n *Node) Run(ctx context.Context, l net.Listener) error {
 	server.Answer(statsQuestion, func(context.Context, json.RawMessage) (any, error) {
 		return n.ownStats(), nil
 	})
+	// What is served until the end may need the other nodes.
+	calling, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Serve(ctx, l) })
-	group.Go(func() error { return n.peers.run(ctx) })
+	group.Go(func() error {
+		defer hangUp()
+		return server.Serve(ctx, l)
+	})
+	group.Go(func() error { return n.peers.run(calling) })
 	group.Go(func() error { return n.keeper.Run(ctx) })
 	group.Go(func() error { return n.sweep(ctx) })
-	group.Go(func() error {
-		<-ctx.Done()
-		n.closing.Store(true)
-		return nil
-	})
 	return group.Wait()
 }
+
+// Stopping makes the node not ready, for the process is about to end. It
+// serves on until Run's context ends.
+func (n *Node) Stopping() { n.stopping.Store(true) }
 
 // Name returns the node's name.
 func (n *Node) Name() string { return n.cfg.Name }
@@ -134,7 +138,7 @@ func (n *Node) Ready() error {
 	var missing []error
 	s := n.keeper.State()
 	switch {
-	case n.closing.Load():
+	case n.stopping.Load():
 		missing = append(missing, errors.New("shutting down"))
 	case !n.pool.Joined():
 		missing = append(missing, errors.New("not in the gossip pool yet: no seed has answered"))

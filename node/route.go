@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/membership"
 	"github.com/thunderdb/thunderdb/node/peer"
 	"github.com/thunderdb/thunderdb/node/topology"
 )
@@ -70,22 +71,39 @@ func (n *Node) admit(ctx context.Context, key []byte) (*topology.State, int, err
 			return s, p, nil
 		}
 		s.Release()
-		if err := n.awaitOpen(ctx, s); err != nil {
+		if err := n.awaitNewer(ctx, s, 0); err != nil {
 			return nil, 0, err
 		}
 	}
 }
 
-// awaitOpen waits until a newer state than s is known, which is how a member
-// learns that it may serve what it gained.
-func (n *Node) awaitOpen(ctx context.Context, s *topology.State) error {
+// awaitNewer waits until a state other than s is known, of ring version at
+// least routed: which is how a member hears of a ring that others route by
+// already, and that it may serve what it gained. It does not wait for the dead.
+func (n *Node) awaitNewer(ctx context.Context, s *topology.State, routed uint64) error {
+	if s == nil || s.Version() < routed {
+		n.keeper.Behind()
+	} else if down := n.firstDown(s); down != "" {
+		return fmt.Errorf("ring %d is not in force before %s is up: %w", s.Version(), down, peer.ErrUnavailable)
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
 	defer cancel()
-	_, err := n.keeper.Wait(ctx, func(now *topology.State) bool { return now != s })
+	_, err := n.keeper.Wait(ctx, func(now *topology.State) bool { return now != s && now.Version() >= routed })
 	if err != nil {
 		return fmt.Errorf("%w: %w", peer.ErrUnavailable, err)
 	}
 	return nil
+}
+
+// firstDown returns the name of a member that is down, "" where none is.
+func (n *Node) firstDown(s *topology.State) string {
+	view := n.pool.View()
+	for _, m := range s.Ring.Members() {
+		if seen, ok := view.Find(m.Name); !ok || seen.Status == membership.Down {
+			return m.Name
+		}
+	}
+	return ""
 }
 
 // reply completes what a result says with who it came from.
@@ -116,12 +134,12 @@ func (n *Node) forward(ctx context.Context, s *topology.State, owner string, op 
 	f.ops[0] = *op
 	f.call = peer.Call{Lane: laneOf(op.Verb), Ring: s.Version(), Ops: f.ops[:], Results: f.results[:]}
 	err = client.Do(ctx, &f.call)
-	if err != nil { // the call may still be read from: f is left to the garbage collector
-		return kv.Result{Err: fmt.Errorf("%s of a key of %s: %w", op.Verb, owner, err)}
-	}
 	result := f.results[0]
 	*f = forwarded{}
 	forwards.Put(f)
+	if err != nil {
+		return kv.Result{Err: fmt.Errorf("%s of a key of %s: %w", op.Verb, owner, err)}
+	}
 	return result
 }
 

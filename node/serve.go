@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/node/peer"
@@ -60,16 +59,8 @@ func (n *Node) admitAll(ctx context.Context, routed uint64, ops []kv.Op) (*topol
 		if s != nil {
 			s.Release()
 		}
-		if s == nil || s.Version() < routed {
-			n.keeper.Behind()
-		}
-		waited, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
-		_, err := n.keeper.Wait(waited, func(now *topology.State) bool {
-			return now != s && now.Version() >= routed
-		})
-		cancel()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", peer.ErrUnavailable, err)
+		if err := n.awaitNewer(ctx, s, routed); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -107,7 +107,8 @@ func (n *Node) held(ctx context.Context, view *membership.View) map[string]Stats
 	if n.stats.byNode != nil && time.Since(n.stats.asked) < statsAge {
 		return n.stats.byNode
 	}
-	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	// What is learned is for others too, also when who asked has gone.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statsTimeout)
 	defer cancel()
 	var mu sync.Mutex // guards held
 	held := map[string]Stats{n.cfg.Name: n.ownStats()}

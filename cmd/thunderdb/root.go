@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,6 +54,12 @@ when the key was not found.`,
 		newStatusCommand(), newExplainCommand(), newHealthCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
+	root.SetHelpCommand(newHelpCommand())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args, completion.RunE = cobra.ArbitraryArgs, noShell // judged there
+		completion.Example = "  source <(thunderdb completion bash)"
+	}
 	markFailures(root)
 	return root
 }
@@ -64,6 +71,28 @@ func noCommand(cmd *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("which command?\n\n%s", cmd.UsageString())}
 	}
 	return usageError{fmt.Errorf("unknown command %q", args[0])}
+}
+
+// newHelpCommand returns a help command that does not pass over names it does
+// not know.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{fmt.Errorf("no help for %q", strings.Join(args, " "))}
+			}
+			return about.Help()
+		},
+	}
+}
+
+// noShell is what completion for no shell, or for one that is not known, ends
+// in: its output would be run.
+func noShell(cmd *cobra.Command, args []string) error {
+	return usageError{fmt.Errorf("completion for which shell: bash, fish, powershell or zsh? Not for %q", strings.Join(args, " "))}
 }
 
 // newClient returns a client of the nodes that --addr names.

@@ -43,7 +43,11 @@ seeds belong to, and tries them for ever.`,
   thunderdb serve --name n2 --http 127.0.0.1:8081 --gossip 127.0.0.1:7956 --peer 127.0.0.1:7957 --join 127.0.0.1:7946`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cfg.validate(); err != nil {
+			err := cfg.validate()
+			if cmd.Flags().Changed("join") && len(cfg.Join) == 0 {
+				err = errors.New("--join is empty: a node without seeds founds a cluster of its own")
+			}
+			if err != nil {
 				return usageError{err}
 			}
 			return serve(cmd.Context(), &cfg, cmd.ErrOrStderr())
@@ -89,9 +93,16 @@ func (c *serveConfig) validate() error {
 	if c.MaxValue, err = humanize.ParseBytes(c.MaxValueText); err != nil || c.MaxValue < 1 || c.MaxValue > maxMaxValue {
 		return fmt.Errorf("--max-value %q: want a size from 1B to 64MiB", c.MaxValueText)
 	}
+	for _, a := range []struct{ flag, addr string }{{"http", c.HTTP}, {"gossip", c.Gossip}, {"peer", c.Peer}} {
+		if _, _, err := splitPort(a.addr); err != nil {
+			return fmt.Errorf("--%s %q: %w", a.flag, a.addr, err)
+		}
+	}
 	switch {
 	case c.Name == "":
 		return errors.New("--name is empty")
+	case c.Store != "memory":
+		return fmt.Errorf("--store %q: the only store is memory", c.Store)
 	case c.Weight < 1:
 		return fmt.Errorf("--weight %d: want at least 1", c.Weight)
 	case c.Replicas != 1:

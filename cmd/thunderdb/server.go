@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"time"
@@ -42,9 +41,11 @@ func newServer(cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
 			s.close()
 		}
 	}()
-	if s.store, err = openStore(cfg); err != nil {
+	store, err := kv.NewMemory(kv.MemoryOptions{})
+	if err != nil {
 		return s, err
 	}
+	s.store = store
 	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return s, fmt.Errorf("--http: %w", err)
 	}
@@ -78,15 +79,6 @@ func newServer(cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
 	return s, err
 }
 
-func openStore(cfg *serveConfig) (kv.Store, error) {
-	switch cfg.Store {
-	case "memory":
-		return kv.NewMemory(kv.MemoryOptions{})
-	default:
-		return nil, fmt.Errorf("--store %q: the only store is memory", cfg.Store)
-	}
-}
-
 // facts returns what this node says of itself by gossip.
 func (s *server) facts(cfg *serveConfig) (membership.Facts, error) {
 	httpAddr, err := advertised(s.http, cfg.Advertise)
@@ -98,7 +90,7 @@ func (s *server) facts(cfg *serveConfig) (membership.Facts, error) {
 		return membership.Facts{}, err
 	}
 	return membership.Facts{
-		Boot: rand.Uint64(), HTTP: httpAddr, Peer: peerAddr,
+		Boot: membership.NewBoot(), HTTP: httpAddr, Peer: peerAddr,
 		Founding: cfg.founds(), Weight: cfg.Weight, Zone: cfg.Zone, Software: softwareVersion(),
 	}, nil
 }
@@ -161,6 +153,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	s.logger.Info("stopping")
+	s.node.Stopping()
 	var errs []error
 	for i := len(running) - 1; i >= 0; i-- {
 		errs = append(errs, running[i]())
@@ -174,6 +167,9 @@ func (s *server) close() {
 		if l != nil {
 			_ = l.Close()
 		}
+	}
+	if s.pool != nil {
+		s.pool.Close()
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {

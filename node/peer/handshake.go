@@ -152,7 +152,6 @@ const maxAnswerHead = 64 << 10
 
 // welcomed judges the answer to a handshake.
 func (c *Client) welcomed(resp *http.Response, r *bufio.Reader) error {
-	observe(resp.Header, c.cfg.Clock)
 	switch resp.StatusCode {
 	case http.StatusSwitchingProtocols:
 	case http.StatusUpgradeRequired:
@@ -166,7 +165,11 @@ func (c *Client) welcomed(resp *http.Response, r *bufio.Reader) error {
 	if r.Buffered() > 0 {
 		return errUnasked
 	}
-	return c.recognize(resp.Header)
+	if err := c.recognize(resp.Header); err != nil {
+		return err
+	}
+	observe(resp.Header, c.cfg.Clock) // of nobody but the node that was meant
+	return nil
 }
 
 // refusal returns the error that an answer reports.

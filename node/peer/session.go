@@ -262,7 +262,9 @@ func (t *session) beat(seen progress) progress {
 	default:
 		frame := beginReply(nil)
 		endReply(frame, t.server.cfg.Clock.Last(), false)
-		_, _ = t.w.Write(frame) // the reply will meet the same error
+		if _, err := t.w.Write(frame); err != nil {
+			_ = t.conn.Close() // or a reply would follow a torn frame
+		}
 	}
 	return t.at
 }
