@@ -12,11 +12,9 @@ import (
 // for concurrent use.
 type Keys interface {
 	// Do performs op. The value of a Get is appended to dst[:0], or it is other
-	// memory that stays as it is. When the reply has no error, or one that says
-	// that the key or its condition was judged (kv.ErrNotFound,
-	// kv.ErrPrecondition), nothing refers to op, its bytes or dst any more: they
-	// are used again. After any other error they are left to the garbage
-	// collector.
+	// memory that stays as it is. Once Do has returned, whatever the error,
+	// nothing but the reply refers to op, its bytes or dst any more: they are
+	// used again.
 	Do(ctx context.Context, op *kv.Op, dst []byte) node.Reply
 	// DoAll performs ops and returns a reply for each, in their order. Those of
 	// one key take effect in order. Nothing else is promised of the whole.

@@ -21,7 +21,9 @@ const batchReads = 128
 
 // batch serves POST /v1/batch.
 func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
-	ops, err := s.readBatch(r)
+	var b body
+	defer s.release(&b)
+	ops, err := s.readBatch(r, &b)
 	if err != nil {
 		s.failRequest(w, r, badRequest(err))
 		return
@@ -68,23 +70,23 @@ func batchPart(ops []kv.Op) int {
 	return len(ops)
 }
 
-// readBatch returns the operations of a batch's body, having checked them all.
-func (s *Server) readBatch(r *http.Request) ([]kv.Op, error) {
-	body, err := s.readBody(r, nil, "batch", s.limits.BatchBytes)
-	if err != nil {
+// readBatch returns the operations of a batch, read into b, having checked
+// them all.
+func (s *Server) readBatch(r *http.Request, b *body) ([]kv.Op, error) {
+	if err := s.readBody(r, b, "batch", s.limits.BatchBytes); err != nil {
 		return nil, err
 	}
-	if err := checkJSONText(body); err != nil {
+	if err := checkJSONText(b.bytes); err != nil {
 		return nil, err
 	}
-	elements := json.NewDecoder(bytes.NewReader(body))
+	elements := json.NewDecoder(bytes.NewReader(b.bytes))
 	if begin, err := elements.Token(); err != nil || begin != json.Delim('[') {
 		return nil, errors.New("want a JSON array of operations")
 	}
 	var ops []kv.Op
 	for i := 0; elements.More(); i++ {
 		if i == s.limits.BatchOps {
-			return nil, fmt.Errorf("the batch has more operations than the limit of %d", s.limits.BatchOps)
+			return nil, tooMany("the batch has more operations than the limit of %d", s.limits.BatchOps)
 		}
 		var element client.BatchOp
 		err := elements.Decode(&element)

@@ -21,7 +21,7 @@ import (
 // Only a load of which every record was decided ends with a line that says
 // done.
 func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
-	in := &patientReader{r.Body, http.NewResponseController(w), s.timeouts.Stream}
+	in := &patientReader{body: r.Body, controller: http.NewResponseController(w), timeout: s.timeouts.Stream}
 	records, err := s.newParser(r.Header.Get("Content-Type"), in)
 	if encoding := r.Header.Get("Content-Encoding"); err == nil && encoding != "" && encoding != "identity" {
 		err = &requestError{client.ErrMediaType, fmt.Sprintf("Content-Encoding %q: send the body as it is", encoding)}
@@ -43,7 +43,10 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
 	answer.load = s.backend.Load(ctx, answer.report)
 	answer.start()
 	defer answer.abandon()
-	line, err := readRecords(records, answer)
+	line, err := s.readRecords(r, records, answer)
+	if in.failed != nil && errors.Is(err, context.Canceled) {
+		err = in.failed // which made net/http cancel the context
+	}
 	if closeErr := answer.load.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
@@ -54,8 +57,15 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
 }
 
 // readRecords hands all records to the load. It returns the line at which it
-// ended, and nil where that was the last.
-func readRecords(records parser, answer *bulkAnswer) (int64, error) {
+// ended, and nil where that was the last; otherwise the rest of the body is
+// never read, and the connection cannot be used for another request.
+func (s *Server) readRecords(r *http.Request, records parser, answer *bulkAnswer) (int64, error) {
+	whole := false
+	defer func() {
+		if c := connOf(r); c != nil && !whole {
+			c.stopReading()
+		}
+	}()
 	var rec node.Record
 	for {
 		err := records.next(&rec)
@@ -64,6 +74,7 @@ func readRecords(records parser, answer *bulkAnswer) (int64, error) {
 			answer.read.Add(1)
 			err = answer.load.Add(rec)
 		case errors.Is(err, io.EOF):
+			whole = true
 			return rec.Line, nil
 		case isBad(err):
 			answer.read.Add(1)
@@ -82,6 +93,7 @@ type patientReader struct {
 	body       io.Reader
 	controller *http.ResponseController
 	timeout    time.Duration
+	failed     error // what Read returned last, if not the end
 }
 
 // Read passes on what comes.
@@ -93,8 +105,10 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	case err == nil || err == io.EOF:
 		return n, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, fmt.Errorf("nothing more of the body came within %v", p.timeout)
+		p.failed = fmt.Errorf("nothing more of the body came within %v", p.timeout)
+	default:
+		// Not wrapped: no other error may be taken for the end.
+		p.failed = errors.New("read the body: " + err.Error())
 	}
-	// Not wrapped: no other error may be taken for the end.
-	return n, errors.New("read the body: " + err.Error())
+	return n, p.failed
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -162,6 +163,46 @@ func TestBulkStandsStill(t *testing.T) {
 		t.Errorf("last %+v", last)
 	}
 	_ = b.body.Close()
+}
+
+// The connection of a load that ended early is closed soon after the answer,
+// which is whole, and what comes of the body then is no request.
+func TestBulkClosesConnection(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		framing, sent string
+		load          Load
+		after         time.Duration
+		want          string
+	}{
+		"stalled":          {"Content-Length: 100", "a 1\nb", nil, time.Minute, "within 1m0s"},
+		"stalled, large":   {"Content-Length: 1000000000", "a 1\nb", nil, time.Minute, "within 1m0s"},
+		"stalled in chunk": {"Transfer-Encoding: chunked", "99\r\na 1\nb", nil, time.Minute, "within 1m0s"},
+		"load failed":      {"Content-Length: 100", "a 1\nGET /v1/kv/k HTTP/1.1\r\nHost: n\r\n\r\n", failingLoad{}, 0, "node not ready"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newFake(t).serve(t, Config{})
+			if backend := s.backend.Load; test.load != nil {
+				s.backend.Load = func(ctx context.Context, report func(int64, error)) Load {
+					return failingLoad{backend(ctx, report)}
+				}
+			}
+			inBubble(t, s, func(t *testing.T, dial func() net.Conn) {
+				c := dial()
+				begin := time.Now()
+				resp, body := exchangeRaw(t, c, bufio.NewReader(c),
+					"POST /v1/bulk HTTP/1.1\r\nHost: n\r\nContent-Type: text/plain\r\n"+test.framing+"\r\n\r\n"+test.sent)
+				if resp.StatusCode != http.StatusOK || !strings.Contains(body, "the load ended here") || !strings.Contains(body, test.want) {
+					t.Errorf("%d %s", resp.StatusCode, body)
+				}
+				more, err := io.ReadAll(c)
+				if took := time.Since(begin) - test.after; len(more) > 0 || err != nil || took > time.Second {
+					t.Errorf("then %q, %v, closed %v late", more, err, took)
+				}
+			})
+		})
+	}
 }
 
 // A body that breaks off ends the load without totals.

@@ -56,7 +56,8 @@ func parseTags(lines []string, strong bool) (versions []kv.Version, any bool, er
 			return nil, false, errBadETag
 		}
 		found = true
-		if v, ours := parseTag(tag); ours && (!weak || !strong) {
+		// A version has one text, and so a tag is ours only as we write it.
+		if v, err := kv.ParseVersion(tag); err == nil && (!weak || !strong) {
 			versions = append(versions, v)
 		}
 		trimmed := strings.TrimLeft(after, " \t")
@@ -85,17 +86,6 @@ func cutTag(s string) (tag string, weak bool, after string, ok bool) {
 		}
 	}
 	return tag, weak, after, ok
-}
-
-// parseTag returns the version that tag stands for, where it is one exactly as
-// we write it: tags are compared by their characters.
-func parseTag(tag string) (kv.Version, bool) {
-	v, err := kv.ParseVersion(tag)
-	if err != nil {
-		return kv.Version{}, false
-	}
-	var buf [33]byte
-	return v, string(v.AppendText(buf[:0])) == tag
 }
 
 // judgeRead judges the preconditions of a read that found e, which is live. It

@@ -42,10 +42,10 @@ func TestParseTags(t *testing.T) {
 // A tag that is one of ours but for its case is not ours: tags are opaque.
 func TestTagsAreOpaque(t *testing.T) {
 	t.Parallel()
-	if _, ours := parseTag("01900000000a0000-0000000000000007"); !ours {
+	if found, _, _ := parseTags([]string{`"01900000000a0000-0000000000000007"`}, true); len(found) != 1 {
 		t.Error("ours is not known")
 	}
-	if _, ours := parseTag("01900000000A0000-0000000000000007"); ours {
+	if found, _, _ := parseTags([]string{`"01900000000A0000-0000000000000007"`}, true); len(found) != 0 {
 		t.Error("another's is taken for ours")
 	}
 }

@@ -24,6 +24,7 @@ type Limits struct {
 	Value      int // bytes of a value; 1 MiB by default
 	BatchOps   int // operations in a batch; 10,000 by default
 	BatchBytes int // bytes of a batch's body, and of the original's POST /put; 16 MiB by default
+	BodyBytes  int // bytes of memory for the bodies of all requests, streams aside; 1 GiB by default
 	InFlight   int // requests served at once, health checks aside; 4,096 by default
 	Header     int // bytes of a request's line and headers; 64 KiB by default
 }
@@ -76,6 +77,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		setDefault(&l.Value, 1<<20, "value limit"),
 		setDefault(&l.BatchOps, 10_000, "batch limit"),
 		setDefault(&l.BatchBytes, 16<<20, "batch byte limit"),
+		setDefault(&l.BodyBytes, 1<<30, "limit of bytes of bodies"),
 		setDefault(&l.InFlight, 4096, "limit of requests in flight"),
 		setDefault(&l.Header, 64<<10, "header limit"),
 		setDefault(&t.Read, 30*time.Second, "read timeout"),

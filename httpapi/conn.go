@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +24,13 @@ type conn struct {
 	space []byte // for a write with them
 
 	reading, writing alarm
+	deaf             atomic.Bool // nothing more is read
 }
+
+// lingering is how long a client that may still be sending has to read its
+// answer: what comes once the connection is closed makes its kernel drop what
+// it did not read yet. It is net/http's time for the same.
+const lingering = 500 * time.Millisecond
 
 func newConn(c net.Conn) *conn {
 	now := time.Now()
@@ -54,6 +62,19 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
+// stopReading makes Read find the end from now on. So the connection is closed
+// after the response under way, and net/http, which looks for the end of a
+// request's body after its handler, does not wait for it.
+func (c *conn) stopReading() { c.deaf.Store(true) }
+
+// Close ends the connection.
+func (c *conn) Close() error {
+	if c.deaf.Load() && c.CloseWrite() == nil {
+		time.Sleep(lingering)
+	}
+	return c.Conn.Close()
+}
+
 // resetOnClose makes Close tell the client that the connection broke.
 func (c *conn) resetOnClose() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
@@ -64,6 +85,9 @@ func (c *conn) resetOnClose() {
 // Read reads what has come.
 func (c *conn) Read(p []byte) (int, error) {
 	for {
+		if c.deaf.Load() {
+			return 0, io.EOF
+		}
 		n, err := c.Conn.Read(p)
 		if err == nil || n > 0 || !c.reading.tooEarly(err) {
 			return n, err

@@ -10,8 +10,9 @@ import (
 )
 
 // csvParser reads CSV (RFC 4180) of two columns. A quoted field may go over
-// several lines; its bytes are kept as they are. A record that is too long is
-// skipped to its end, without being kept in memory.
+// several lines; its bytes are kept as they are. Where it is not closed within
+// what one record may hold, its quote is taken for a stray one: the line that
+// the record begins on is bad, and the next is read as a record.
 type csvParser struct {
 	lines   lines
 	limits  *Limits
@@ -25,7 +26,7 @@ type csvParser struct {
 var (
 	errBareQuote  = badLine{errors.New("a quote stands in a field that does not begin with one")}
 	errAfterQuote = badLine{errors.New("a field goes on after its closing quote")}
-	errOpenQuote  = badLine{errors.New("a quote is not closed")}
+	errOpenQuote  = badLine{errors.New("a quote is not closed within what one record may hold")}
 )
 
 func (p *csvParser) next(rec *node.Record) error {
@@ -71,28 +72,48 @@ func errColumns(n int) error { return badLine{fmt.Errorf("the record has %d colu
 
 // record reads a record that begins with piece.
 func (p *csvParser) record(rec *node.Record, piece []byte, ends bool) error {
+	if !ends {
+		return p.lines.skip()
+	}
 	p.columns, p.quoted, p.text = 0, false, p.text[:0]
-	for {
-		if !ends || len(p.text) > p.lines.most {
-			return p.skip(piece, ends, errLongLine)
-		}
-		if err := p.feed(piece); err != nil {
-			return err
-		}
-		if !p.quoted {
-			break
-		}
-		var err error
-		if piece, ends, err = p.lines.piece(); errors.Is(err, io.EOF) {
-			return errOpenQuote
-		} else if err != nil {
-			return err
-		}
+	err := p.feed(piece)
+	if err == nil && p.quoted {
+		err = p.goOn(rec.Line, p.lines.most-len(piece))
+	}
+	if err != nil {
+		return err
 	}
 	if p.columns != 2 {
 		return errColumns(p.columns)
 	}
 	rec.Key, rec.Value = p.text[:p.cut], p.text[p.cut:]
+	return nil
+}
+
+// goOn reads the rest of a record whose first line, number first, ended within
+// quotes. The rest has at most most bytes. Where the quotes turn out to be
+// wrong, the first line alone is bad, and the next is read anew.
+//
+// However hostile the input, no line is read more than three times: of the
+// lines that a record went on over, each but the last has an even number of
+// quotes, as it began and ended within them. When it is read anew, it begins
+// outside of them, and so ends there: none of these goes on over others.
+func (p *csvParser) goOn(first int64, most int) error {
+	p.lines.hold()
+	for p.quoted {
+		piece, _, err := p.lines.piece()
+		switch {
+		case errors.Is(err, io.EOF), err == nil && p.lines.held > most:
+			err = errOpenQuote
+		case err == nil:
+			err = p.feed(piece)
+		}
+		if err != nil {
+			p.lines.rewind(first)
+			return err
+		}
+	}
+	p.lines.release()
 	return nil
 }
 
@@ -149,23 +170,4 @@ func (p *csvParser) endField() {
 		p.cut = len(p.text)
 	}
 	p.columns++
-}
-
-// skip reads on to the end of the record that goes on with piece, and returns
-// why.
-func (p *csvParser) skip(piece []byte, ends bool, why error) error {
-	for {
-		if bytes.Count(piece, []byte(`"`))%2 == 1 {
-			p.quoted = !p.quoted
-		}
-		if ends && !p.quoted {
-			return why
-		}
-		var err error
-		if piece, ends, err = p.lines.piece(); errors.Is(err, io.EOF) {
-			return why
-		} else if err != nil {
-			return err
-		}
-	}
 }

@@ -77,25 +77,29 @@ func TestBatch(t *testing.T) {
 	put := `{"op":"put","key":"new","value":"1"}`
 	for bad, want := range map[string]string{
 		``: "JSON array", `{}`: "JSON array", `[` + put: "does not end", `[` + put + `]x`: "goes on",
-		`[` + put + `,{"op":"get"}]`:                                   "element 1: neither key nor key_b64",
-		`[` + put + `,{"op":"post","key":"a"}]`:                        `element 1: op \"post\": want`,
-		`[` + put + `,{"op":"put","key":"a"}]`:                         "element 1: neither value nor value_b64",
-		`[{"op":"get","key":""}]`:                                      "element 0: the key is empty",
-		`[{"op":"get","key":"a","key_b64":"YQ=="}]`:                    "element 0: key and key_b64 are both",
-		`[{"op":"put","key":"a","value":"1","ttl":"-1s"}]`:             "element 0: ttl",
-		`[{"op":"put","key":"a","value":"1","content_type":"\n"}]`:     "element 0: the content type",
-		`[{"op":"get","key":"\ud800"}]`:                                "surrogate",
-		"[{\"op\":\"get\",\"key\":\"\xff\"}]":                          "not UTF-8",
-		`[` + put + strings.Repeat(`,{"op":"get","key":"a"}`, 7) + `]`: "more operations than the limit of 7",
+		`[` + put + `,{"op":"get"}]`:                               "element 1: neither key nor key_b64",
+		`[` + put + `,{"op":"post","key":"a"}]`:                    `element 1: op \"post\": want`,
+		`[` + put + `,{"op":"put","key":"a"}]`:                     "element 1: neither value nor value_b64",
+		`[{"op":"get","key":""}]`:                                  "element 0: the key is empty",
+		`[{"op":"get","key":"a","key_b64":"YQ=="}]`:                "element 0: key and key_b64 are both",
+		`[{"op":"put","key":"a","value":"1","ttl":"-1s"}]`:         "element 0: ttl",
+		`[{"op":"put","key":"a","value":"1","content_type":"\n"}]`: "element 0: the content type",
+		`[{"op":"get","key":"\ud800"}]`:                            "surrogate",
+		"[{\"op\":\"get\",\"key\":\"\xff\"}]":                      "not UTF-8",
 	} {
 		w := ask(s, "POST", "/v1/batch", bad)
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d %s", bad, w.Code, w.Body)
 		}
 	}
-	w = ask(s, "POST", "/v1/batch", `[{"op":"put","key":"a","value":"12345678901"}]`)
-	if w.Code != http.StatusRequestEntityTooLarge || !strings.Contains(w.Body.String(), "element 0: the value of 11 bytes") {
-		t.Errorf("%d %s", w.Code, w.Body)
+	for large, want := range map[string]string{
+		`[` + put + `,{"op":"put","key":"a","value":"12345678901"}]`:   "element 1: the value of 11 bytes",
+		`[` + put + strings.Repeat(`,{"op":"get","key":"a"}`, 7) + `]`: "more operations than the limit of 7",
+	} {
+		w := ask(s, "POST", "/v1/batch", large)
+		if w.Code != http.StatusRequestEntityTooLarge || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", large, w.Code, w.Body)
+		}
 	}
 	if w := ask(s, "GET", "/v1/kv/new", ""); w.Code != http.StatusNotFound {
 		t.Errorf("part of a bad batch was done: %d", w.Code)
@@ -188,7 +192,8 @@ func TestNotReady(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if w := ask(s, "GET", "/readyz", ""); !strings.Contains(w.Body.String(), "no seed has answered") {
+	if w := ask(s, "GET", "/readyz", ""); !strings.Contains(w.Body.String(),
+		`"title":"node not ready","status":503,"detail":"no seed has answered"`) {
 		t.Errorf("reasons: %s", w.Body)
 	}
 	if w := ask(s, "GET", "/livez", ""); w.Code != http.StatusOK {

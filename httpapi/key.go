@@ -22,18 +22,12 @@ type exchange struct {
 	value     []byte // the body of a PUT; where a GET's value may go
 	conn      *conn  // that the request came by, nil where it is not ours
 	status    int    // of the response; 0 before it is begun
-	// lent says that the operation's memory may still be referred to, and must
-	// not be used again.
-	lent bool
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{value: make([]byte, 0, 4<<10)} }}
 
 // free makes x ready for its next use.
 func (x *exchange) free() {
-	if x.lent {
-		return
-	}
 	if cap(x.value) > maxKept {
 		x.value = nil
 	}
@@ -70,7 +64,7 @@ func (s *Server) serveKey(w http.ResponseWriter, r *http.Request, c *conn, key s
 
 // endKey does for serveKey what observed does for the other routes.
 func (s *Server) endKey(w http.ResponseWriter, r *http.Request, x *exchange, start time.Time) {
-	e := pick(s.keyEndpoints, r.Method)
+	e := pick(s.routing.keys, r.Method)
 	if p := recover(); p != nil {
 		s.account(e, r, http.StatusInternalServerError, time.Since(start))
 		s.rescue(w, r, x.status != 0, p)
@@ -110,10 +104,7 @@ func (s *Server) readKeyRequest(r *http.Request, x *exchange) error {
 func (s *Server) do(r *http.Request, x *exchange, dst []byte) node.Reply {
 	ctx := newDeadline(r.Context(), s.timeouts.Request)
 	defer ctx.end()
-	x.lent = true
-	reply := s.backend.Keys.Do(ctx, &x.op, dst)
-	x.lent = reply.Err != nil && !s.judged(reply.Err)
-	return reply
+	return s.backend.Keys.Do(ctx, &x.op, dst)
 }
 
 // tell sets the headers that come from a reply, and from the entry that it is

@@ -236,28 +236,6 @@ func TestRequestTimeout(t *testing.T) {
 	}
 }
 
-// What an operation left behind is not used for the next one while it may
-// still be referred to.
-func TestFailedOperationKeepsItsMemory(t *testing.T) {
-	t.Parallel()
-	f := newFake(t)
-	var kept []*kv.Op
-	f.do = func(_ context.Context, op *kv.Op) error {
-		kept = append(kept, op)
-		return errUnavailableForTest
-	}
-	s := f.serve(t, Config{})
-	const n = 50
-	for i := range n {
-		ask(s, "PUT", fmt.Sprintf("/v1/kv/k%02d", i), fmt.Sprint("value ", i))
-	}
-	for i, op := range kept {
-		if string(op.Key) != fmt.Sprintf("k%02d", i) || string(op.Value) != fmt.Sprint("value ", i) {
-			t.Fatalf("operation %d now has key %q and value %q", i, op.Key, op.Value)
-		}
-	}
-}
-
 func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -291,9 +269,21 @@ func TestOverload(t *testing.T) {
 	if w.Code != http.StatusTooManyRequests || header(w, "Retry-After") != "1" {
 		t.Errorf("%d, Retry-After %q", w.Code, header(w, "Retry-After"))
 	}
+	for _, target := range []string{"/get/k", "/made/up"} {
+		if w := ask(s, "GET", target, ""); w.Code != http.StatusTooManyRequests {
+			t.Errorf("%s: %d", target, w.Code)
+		}
+	}
 	for _, target := range []string{"/livez", "/readyz", "/metrics"} {
 		if w := ask(s, "GET", target, ""); w.Code != http.StatusOK {
 			t.Errorf("%s: %d", target, w.Code)
+		}
+	}
+	metrics := ask(s, "GET", "/metrics", "").Body.String()
+	for _, route := range []string{"/v1/kv/{key}", "/get/{key}", "none"} {
+		line := fmt.Sprintf(`thunderdb_http_requests_total{code="429",method="GET",route="%s"} 1`, route)
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("no line %s", line)
 		}
 	}
 	close(leave)

@@ -18,6 +18,8 @@ type lines struct {
 	buf        []byte
 	begin, end int   // of what buf holds that was not returned yet
 	within     bool  // what was returned last did not end its line
+	holding    bool  // what is returned is kept too, for rewind
+	held       int   // how many bytes before begin are
 	err        error // why from gives no more
 }
 
@@ -56,15 +58,31 @@ func (l *lines) piece() (piece []byte, ends bool, err error) {
 func (l *lines) cut(n int) []byte {
 	piece := l.buf[l.begin : l.begin+n]
 	l.begin += n
+	if l.holding {
+		l.held += n
+	}
 	l.within = false
 	return piece
 }
 
+// hold keeps what comes from here on until rewind or release is called.
+func (l *lines) hold() { l.holding, l.held = true, 0 }
+
+// release ends hold.
+func (l *lines) release() { l.holding, l.held = false, 0 }
+
+// rewind ends hold and goes back to where it began, after line number.
+func (l *lines) rewind(number int64) {
+	l.begin -= l.held
+	l.number, l.within = number, false
+	l.release()
+}
+
 // fill reads more of the input.
 func (l *lines) fill() {
-	if l.begin > 0 {
-		l.end = copy(l.buf, l.buf[l.begin:l.end])
-		l.begin = 0
+	if first := l.begin - l.held; first > 0 {
+		l.end = copy(l.buf, l.buf[first:l.end])
+		l.begin = l.held
 	}
 	if l.end == len(l.buf) {
 		l.buf = append(l.buf, make([]byte, len(l.buf))...)
@@ -89,13 +107,20 @@ func (l *lines) line() ([]byte, error) {
 	if ends {
 		return trimEnd(piece), nil
 	}
-	for !ends && err == nil {
-		_, ends, err = l.piece()
+	return nil, l.skip()
+}
+
+// skip reads on to the end of a line, and returns errLongLine for it.
+func (l *lines) skip() error {
+	for {
+		_, ends, err := l.piece()
+		switch {
+		case ends, errors.Is(err, io.EOF):
+			return errLongLine
+		case err != nil:
+			return err
+		}
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return nil, errLongLine
 }
 
 // trimEnd returns a line without its end, which is \n or \r\n.

@@ -76,12 +76,14 @@ const jsonType = "application/json"
 
 // originalPut serves POST /put.
 func (s *Server) originalPut(w http.ResponseWriter, r *http.Request) {
-	ops, err := s.readPairs(r)
+	var b body
+	defer s.release(&b)
+	ops, err := s.readPairs(r, &b)
 	if err == nil && len(ops) != 1 {
 		err = fmt.Errorf("the JSON object has %d pairs, want exactly one", len(ops))
 	}
 	if err != nil {
-		s.failRequest(w, r, badRequest(err))
+		s.refusePairs(w, r, err)
 		return
 	}
 	ctx := newDeadline(r.Context(), s.timeouts.Request)
@@ -113,9 +115,11 @@ type unstored struct {
 
 // originalBatch serves POST /batch.
 func (s *Server) originalBatch(w http.ResponseWriter, r *http.Request) {
-	ops, err := s.readPairs(r)
+	var b body
+	defer s.release(&b)
+	ops, err := s.readPairs(r, &b)
 	if err != nil {
-		s.failRequest(w, r, badRequest(err))
+		s.refusePairs(w, r, err)
 		return
 	}
 	doc := unstored{}
@@ -141,38 +145,62 @@ func (s *Server) originalBatch(w http.ResponseWriter, r *http.Request) {
 // originalPing serves GET /ping.
 func (s *Server) originalPing(w http.ResponseWriter, _ *http.Request) {
 	w.Header()["Content-Type"] = valueJSON
-	s.write(w, []byte(`{"service": "node", "status": "OK"}`+"\n"))
+	s.write(w, []byte(`{"service":"node","status":"OK"}`))
 }
 
-// readPairs returns the operations that store the pairs of a JSON object, in
-// its order. A name that stands in it twice makes two.
-func (s *Server) readPairs(r *http.Request) ([]kv.Op, error) {
-	body, err := s.readBody(r, nil, "object", s.limits.BatchBytes)
-	if err != nil {
+// readPairs returns the operations that store the pairs of a JSON object, read
+// into b, in its order. A name that stands in it twice makes two.
+func (s *Server) readPairs(r *http.Request, b *body) ([]kv.Op, error) {
+	if err := s.readBody(r, b, "object", s.limits.BatchBytes); err != nil {
 		return nil, err
 	}
-	if err := checkJSONText(body); err != nil {
+	if err := checkJSONText(b.bytes); err != nil {
 		return nil, err
 	}
-	pairs := json.NewDecoder(bytes.NewReader(body))
+	pairs := json.NewDecoder(bytes.NewReader(b.bytes))
 	if begin, err := pairs.Token(); err != nil || begin != json.Delim('{') {
 		return nil, errors.New("want a JSON object")
 	}
 	var ops []kv.Op
 	for pairs.More() {
 		if len(ops) == s.limits.BatchOps {
-			return nil, fmt.Errorf("the object has more pairs than the limit of %d; /v1/bulk has none", s.limits.BatchOps)
+			return nil, tooMany("the object has more pairs than the limit of %d; /v1/bulk has none", s.limits.BatchOps)
 		}
 		op, err := s.readPair(pairs)
 		if err != nil {
-			return nil, err
+			return nil, &badPair{len(ops), op.Key, err}
 		}
 		ops = append(ops, op)
 	}
 	return ops, endOfJSON(pairs, json.Delim('}'))
 }
 
-// readPair returns the operation that stores the next pair.
+// badPair is why one pair of an object cannot be stored.
+type badPair struct {
+	index int    // from 0
+	key   []byte // nil where it could not be read
+	err   error
+}
+
+func (e *badPair) Error() string { return fmt.Sprintf("pair %d: %v", e.index, e.err) }
+func (e *badPair) Unwrap() error { return e.err }
+
+// maxToldKey is how long a key may be that a problem carries, in bytes: clients
+// need not read a problem of any length.
+const maxToldKey = 4 << 10
+
+// refusePairs answers a request whose body is at fault, before any of it was
+// stored.
+func (s *Server) refusePairs(w http.ResponseWriter, r *http.Request, err error) {
+	f := failure{err: badRequest(fmt.Errorf("nothing was stored: %w", err))}
+	if pair := (*badPair)(nil); errors.As(err, &pair) && len(pair.key) <= maxToldKey {
+		f.key = pair.key
+	}
+	s.fail(w, r, f)
+}
+
+// readPair returns the operation that stores the next pair, and its key with
+// an error of the rest.
 func (s *Server) readPair(pairs *json.Decoder) (kv.Op, error) {
 	name, err := pairs.Token()
 	if err != nil {
@@ -181,22 +209,22 @@ func (s *Server) readPair(pairs *json.Decoder) (kv.Op, error) {
 	key, _ := name.(string) // a decoder takes nothing else there
 	op := kv.Op{Verb: kv.Put, Key: []byte(key), ContentType: jsonType}
 	if err := s.limits.checkKey(op.Key); err != nil {
-		return kv.Op{}, err
+		return op, err
 	}
 	var value json.RawMessage
 	if err := pairs.Decode(&value); err != nil {
-		return kv.Op{}, fmt.Errorf("value of %q: %w", key, err)
+		return op, fmt.Errorf("value: %w", err)
 	}
 	op.Value = value
 	if value[0] == '"' {
 		var text string
 		if err := json.Unmarshal(value, &text); err != nil {
-			return kv.Op{}, fmt.Errorf("value of %q: %w", key, err)
+			return op, fmt.Errorf("value: %w", err)
 		}
 		op.Value, op.ContentType = []byte(text), typeText
 	}
 	if len(op.Value) > s.limits.Value {
-		return kv.Op{}, tooLarge("value", int64(len(op.Value)), s.limits.Value)
+		return op, tooLarge("value", int64(len(op.Value)), s.limits.Value)
 	}
 	return op, nil
 }

@@ -65,21 +65,26 @@ func TestOriginalRoutes(t *testing.T) {
 		"put a list":          {"POST", "/put", `[]`, 400, "JSON object"},
 		"put half":            {"POST", "/put", `{"a":1`, 400, "does not end"},
 		"put more":            {"POST", "/put", `{"a":1} {}`, 400, "goes on"},
-		"put bad JSON":        {"POST", "/put", `{"a":tru}`, 400, "value of"},
+		"put bad JSON":        {"POST", "/put", `{"a":tru}`, 400, `"detail":"nothing was stored: pair 0: value: `},
 		"put half a pair":     {"POST", "/put", `{"a":"\ud83d"}`, 400, "surrogate"},
 		"put bytes":           {"POST", "/put", "{\"a\":\"\xff\"}", 400, "UTF-8"},
-		"put no key":          {"POST", "/put", `{"":1}`, 400, "the key is empty"},
-		"put large":           {"POST", "/put", `{"a":"` + strings.Repeat("x", 101) + `"}`, 413, "limit of 100"},
+		"put no key":          {"POST", "/put", `{"":1}`, 400, "nothing was stored: pair 0: the key is empty"},
+		"put long key":        {"POST", "/put", `{"` + strings.Repeat("k", 1025) + `":1}`, 400, `"key":"` + strings.Repeat("k", 1025)},
+		"put key of any size": {"POST", "/put", `{"` + strings.Repeat("k", 5000) + `":1}`, 400, `limit is 1024","instance":"/put","code":"bad_request","node"`},
+		"put large":           {"POST", "/put", `{"a":"` + strings.Repeat("x", 101) + `"}`, 413, `"key":"a"`},
+		"put too many":        {"POST", "/put", `{"a":1,"b":2,"c":3,"d":4}`, 413, "nothing was stored: the object has more pairs than the limit of 3"},
 		"delete":              {"DELETE", "/delete/a/b", "", 200, ""},
 		"delete absent":       {"DELETE", "/delete/none", "", 200, ""},
 		"batch":               {"POST", "/batch", `{"x":"1","y":2,"x":"3"}`, 200, ""},
 		"batch, one refused":  {"POST", "/batch", `{"x":"1","refused":"2","y":"3"}`, 409, `"keys":["refused"]`},
-		"ping":                {"GET", "/ping", "", 200, `{"service": "node", "status": "OK"}` + "\n"},
+		"ping":                {"GET", "/ping", "", 200, `{"service":"node","status":"OK"}`},
+		"batch, one large": {"POST", "/batch", `{"x":"1","y":"` + strings.Repeat("v", 101) + `"}`, 413,
+			"nothing was stored: pair 1: the value of 101 bytes is above the limit of 100 bytes\",\"instance\":\"/batch\",\"code\":\"too_large\",\"key\":\"y\""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t)
-			s := f.serve(t, Config{Limits: Limits{Value: 100}})
+			s := f.serve(t, Config{Limits: Limits{Value: 100, BatchOps: 3}})
 			ask(s, "PUT", "/v1/kv/a/b", "1")
 			ask(s, "PUT", "/v1/kv/json", `{"a": 1}`, "Content-Type: application/json; charset=utf-8")
 			ask(s, "PUT", "/v1/kv/nojson", `{`, "Content-Type: application/json")

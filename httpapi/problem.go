@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/thunderdb/thunderdb/client"
 	"github.com/thunderdb/thunderdb/kv"
@@ -123,6 +124,12 @@ func tooLarge(what string, size int64, limit int) error {
 		fmt.Sprintf("the %s of %d bytes is above the limit of %d bytes", what, size, limit)}
 }
 
+// tooMany returns an error that is answered with 413. format says what there
+// is more of than limit.
+func tooMany(format string, limit int) error {
+	return &requestError{client.ErrTooLarge, fmt.Sprintf(format, limit)}
+}
+
 // failure is what a problem tells of one error.
 type failure struct {
 	err   error
@@ -137,6 +144,11 @@ func (s *Server) problem(r *http.Request, f failure) client.Problem {
 		Type: urnPrefix + code.Name, Title: code.Err.Error(), Status: code.Status,
 		Detail: f.err.Error(), Instance: r.URL.EscapedPath(),
 		Code: code.Name, Node: s.name, Retryable: code.Retryable,
+	}
+	if errors.Is(f.err, node.ErrNotReady) {
+		// The table's title is about replicas, and none was asked.
+		p.Title = node.ErrNotReady.Error()
+		p.Detail = strings.TrimPrefix(p.Detail, p.Title+": ")
 	}
 	if p.Detail == p.Title {
 		p.Detail = ""

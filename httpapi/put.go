@@ -5,13 +5,16 @@ import "net/http"
 // putKey serves PUT of a key. The body is stored as it is, whatever its media
 // type says.
 func (s *Server) putKey(w http.ResponseWriter, r *http.Request, x *exchange) {
+	b := body{bytes: x.value}
+	defer s.release(&b)
 	err := s.readKeyRequest(r, x)
 	if err == nil {
 		x.op.ContentType = r.Header.Get("Content-Type")
 		err = checkContentType(x.op.ContentType)
 	}
 	if err == nil {
-		x.value, err = s.readBody(r, x.value, "value", s.limits.Value)
+		err = s.readBody(r, &b, "value", s.limits.Value)
+		x.value = b.bytes
 	}
 	if err != nil {
 		s.refuse(w, r, x, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -71,11 +72,18 @@ func TestParsers(t *testing.T) {
 		"csv errors": {client.CSV, "a\na,b,c\n\"a\",\"b\",\"c\"\na\"b,c\n\"a\"b,c\n\"a\"\nok,1\n\"a\nb",
 			[]string{"1: the record has 1 columns, want 2", "2: the record has 3 columns, want 2",
 				"3: the record has 3 columns, want 2", "4: " + errBareQuote.Error(), "5: " + errAfterQuote.Error(),
-				"6: the record has 1 columns, want 2", `7: "ok" = "1"` + text, "8: " + errOpenQuote.Error()}},
+				"6: the record has 1 columns, want 2", `7: "ok" = "1"` + text, "8: " + errOpenQuote.Error(), "9: the record has 1 columns, want 2"}},
 		"csv too long": {client.CSV, "a," + long + "\nb,2\n\"c\",\"x\n" + strings.Repeat(long+"\"\"\n", 3) + "\"\nd,4\n",
-			[]string{"1: " + errLongLine.Error(), `2: "b" = "2"` + text, "3: " + errLongLine.Error(), `8: "d" = "4"` + text}},
-		"csv of many lines too long": {client.CSV, "\"a\",\"" + strings.Repeat("x\n", 200) + "\"\nb,2\n",
-			[]string{"1: " + errLongLine.Error(), `202: "b" = "2"` + text}},
+			[]string{"1: " + errLongLine.Error(), `2: "b" = "2"` + text, "3: " + errOpenQuote.Error(), "4: " + errLongLine.Error(),
+				"5: " + errLongLine.Error(), "6: " + errLongLine.Error(), "7: " + errOpenQuote.Error(), `8: "d" = "4"` + text}},
+		"csv of many lines too long": {client.CSV, "\"a\",\"" + strings.Repeat("x,y\n", 40) + "\"\nb,2\n",
+			append(append([]string{"1: " + errOpenQuote.Error()}, numbered(2, 40, `"x" = "y"`+text)...),
+				"41: "+errOpenQuote.Error(), `42: "b" = "2"`+text)},
+		"csv with a stray quote": {client.CSV, "a1,1\n\"oops,2\nb1,3\nc1,4\n",
+			[]string{`1: "a1" = "1"` + text, "2: " + errOpenQuote.Error(), `3: "b1" = "3"` + text, `4: "c1" = "4"` + text}},
+		"csv with two stray quotes": {client.CSV, "\"a,1\nb,2\nc,\"3\"\nd,\"\n4\",\"\ne,5\nf,\"6",
+			[]string{"1: " + errAfterQuote.Error(), `2: "b" = "2"` + text, `3: "c" = "3"` + text,
+				"4: " + errAfterQuote.Error(), "5: " + errBareQuote.Error(), `6: "e" = "5"` + text, "7: " + errOpenQuote.Error()}},
 		"ndjson": {client.NDJSON, `{"key":"a","value":"1"}
  { "value" : "\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00" , "key" : "b" , "content_type": "x/y", "ttl":null } ` + `
 {"key_b64":"/w==","value_b64":""}
@@ -131,6 +139,15 @@ func TestParsers(t *testing.T) {
 	}
 }
 
+// numbered returns want for the lines from first to last.
+func numbered(first, last int, want string) []string {
+	var all []string
+	for i := first; i <= last; i++ {
+		all = append(all, fmt.Sprintf("%d: %s", i, want))
+	}
+	return all
+}
+
 // An input that breaks off is not taken for one that ends, and half a line not
 // for a record.
 func TestParserReadError(t *testing.T) {
@@ -166,7 +183,10 @@ func TestParserMemoryIsFlat(t *testing.T) {
 	if err := quoted.next(&rec); !isBad(err) {
 		t.Errorf("error %v", err)
 	}
-	if n := cap(quoted.text); n > 2*lineBuffer {
+	if err := quoted.next(&rec); !isBad(err) || rec.Line != 2 {
+		t.Errorf("line %d: error %v", rec.Line, err)
+	}
+	if n := cap(quoted.text) + len(quoted.lines.buf); n > 2*lineBuffer {
 		t.Errorf("the record has grown to %d bytes", n)
 	}
 }
@@ -222,6 +242,15 @@ func FuzzCSV(f *testing.F) {
 	s := newFake(f).serve(f, Config{})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got := parseAll(t, s, client.CSV, iotest.HalfReader(bytes.NewReader(in)))
+		last := 0
+		for _, result := range got {
+			number, _, _ := strings.Cut(result, ":")
+			if line, err := strconv.Atoi(number); err != nil || line <= last {
+				t.Errorf("%q: %q after line %d", in, result, last)
+			} else {
+				last = line
+			}
+		}
 		if bytes.ContainsAny(in, "\r\t ") || bytes.HasPrefix(bytes.TrimLeft(in, "\n"), []byte("key,value")) {
 			return
 		}

@@ -40,8 +40,17 @@ func onlyGet(h http.HandlerFunc) map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{http.MethodGet: h}
 }
 
-// routes returns the router of everything but keyPrefix.
-func (s *Server) routes(registry *prometheus.Registry) *mux.Router {
+// routing is where requests go.
+type routing struct {
+	keys  map[string]*endpoint // of keyPrefix, by method
+	serve *mux.Router          // of everything else
+	// refuse is for requests above the limit of those in flight: all routes,
+	// of which it serves those that are exempt.
+	refuse *mux.Router
+}
+
+// newRouting returns the routes of the API.
+func (s *Server) newRouting(registry *prometheus.Registry) routing {
 	all := []route{
 		{"/v1/keys", only(http.MethodGet, s.listKeys)},
 		{"/v1/batch", only(http.MethodPost, s.batch)},
@@ -60,19 +69,38 @@ func (s *Server) routes(registry *prometheus.Registry) *mux.Router {
 		{"/snapshot", onlyGet(s.originalSnapshot)},
 		{"/ping", only(http.MethodGet, s.originalPing)},
 	}
-	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
-	for _, rt := range all {
-		handler := s.observed(rt.path, s.byMethod(rt.methods))
-		if prefix, isPrefix := strings.CutSuffix(rt.path, "{key}"); isPrefix {
-			router.PathPrefix(prefix).Handler(handler)
-		} else {
-			router.Path(rt.path).Handler(handler)
-		}
+	to := routing{
+		keys:   s.metrics.endpoints(keyPrefix + "{key}"),
+		serve:  s.newRouter(func(w http.ResponseWriter, r *http.Request) { s.failRequest(w, r, client.ErrNoRoute) }),
+		refuse: s.newRouter(s.tooMany),
 	}
-	router.NotFoundHandler = s.observed("none", func(w http.ResponseWriter, r *http.Request) {
-		s.failRequest(w, r, client.ErrNoRoute)
-	})
+	s.add(to.refuse, keyPrefix+"{key}", s.tooMany)
+	for _, rt := range all {
+		handler := s.byMethod(rt.methods)
+		s.add(to.serve, rt.path, handler)
+		if !exempt(rt.path) {
+			handler = s.tooMany
+		}
+		s.add(to.refuse, rt.path, handler)
+	}
+	return to
+}
+
+// newRouter returns a router that has no routes yet.
+func (s *Server) newRouter(none http.HandlerFunc) *mux.Router {
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	router.NotFoundHandler = s.observed("none", none)
 	return router
+}
+
+// add gives router a route.
+func (s *Server) add(router *mux.Router, path string, h http.HandlerFunc) {
+	handler := s.observed(path, h)
+	if prefix, isPrefix := strings.CutSuffix(path, "{key}"); isPrefix {
+		router.PathPrefix(prefix).Handler(handler)
+	} else {
+		router.Path(path).Handler(handler)
+	}
 }
 
 // byMethod calls the method's handler, or answers 405 with those there are.

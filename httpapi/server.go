@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/mux"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,10 +29,11 @@ type Server struct {
 	logger   hclog.Logger
 	table    table
 	metrics  *metrics
-	router   *mux.Router
+	routing  routing
 	inFlight atomic.Int64
-
-	keyEndpoints map[string]*endpoint // of keyPrefix, by method
+	// bodyBytes is the memory that bodies take now, but for buffers that are
+	// used again and again.
+	bodyBytes atomic.Int64
 }
 
 // New returns a server of b. It registers its metrics with registry, and
@@ -56,8 +56,7 @@ func New(cfg Config, b Backend, logger hclog.Logger, registry *prometheus.Regist
 	if s.metrics, err = newMetrics(registry, cfg.Software, s.inFlight.Load); err != nil {
 		return nil, fmt.Errorf("http api: %w", err)
 	}
-	s.keyEndpoints = s.metrics.endpoints(keyPrefix + "{key}")
-	s.router = s.routes(registry)
+	s.routing = s.newRouting(registry)
 	return s, nil
 }
 
@@ -67,21 +66,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	addHead(c, w, s.head)
 	inFlight := s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
-	if inFlight > int64(s.limits.InFlight) && !exempt(r.URL.Path) {
-		s.failRequest(w, r, errTooMany)
+	if inFlight > int64(s.limits.InFlight) {
+		s.routing.refuse.ServeHTTP(w, r)
 		return
 	}
 	if key, ok := cutKey(r.URL, keyPrefix); ok {
 		s.serveKey(w, r, c, key)
 		return
 	}
-	s.router.ServeHTTP(w, r)
+	s.routing.serve.ServeHTTP(w, r)
 }
 
 // errTooMany is answered when the limit of requests in flight is reached.
 var errTooMany = &requestError{kind: client.ErrOverloaded, text: "too many requests in flight"}
 
-// exempt reports whether a path is served however much is in flight: who
+// tooMany serves what comes above the limit of requests in flight.
+func (s *Server) tooMany(w http.ResponseWriter, r *http.Request) { s.failRequest(w, r, errTooMany) }
+
+// exempt reports whether a route is served however much is in flight: who
 // watches over the node has to hear from it all the same.
 func exempt(path string) bool {
 	return path == "/livez" || path == "/readyz" || path == "/metrics"

@@ -162,6 +162,36 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// The bodies of all requests share a limit of memory, which they give back.
+func TestBodyMemory(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	inside, leave := make(chan struct{}), make(chan struct{})
+	f.do = func(context.Context, *kv.Op) error {
+		inside <- struct{}{}
+		<-leave
+		return nil
+	}
+	s := f.serve(t, Config{Limits: Limits{BodyBytes: 300 << 10}})
+	large := strings.Repeat("v", 200<<10)
+	first := make(chan int)
+	go func() { first <- ask(s, "PUT", "/v1/kv/k", large).Code }()
+	<-inside
+	for target, method := range map[string]string{"/v1/kv/l": "PUT", "/put": "POST", "/batch": "POST", "/v1/batch": "POST"} {
+		w := ask(s, method, target, large)
+		if w.Code != http.StatusTooManyRequests || header(w, "Retry-After") != "1" {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
+	close(leave)
+	if code := <-first; code != http.StatusCreated {
+		t.Errorf("first: %d", code)
+	}
+	if n := s.bodyBytes.Load(); n != 0 {
+		t.Errorf("%d bytes still count as taken", n)
+	}
+}
+
 // The headers of a response do not go out with 100 Continue.
 func TestContinue(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,8 @@ import (
 
 // Do runs one operation, here or on the node that owns its key. A value read
 // here is appended to dst[:0]. Reply.Err is nil or one of the errors of
-// [kv.Result], ErrNotReady, or ctx's.
+// [kv.Result], ErrNotReady, or ctx's. Nothing refers to op, its bytes or dst
+// once Do has returned.
 func (n *Node) Do(ctx context.Context, op *kv.Op, dst []byte) Reply {
 	reply, owner := n.attempt(ctx, op, dst)
 	if !errors.Is(reply.Err, peer.ErrNotOwner) {
