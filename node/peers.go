@@ -23,7 +23,8 @@ type peers struct {
 type link struct {
 	*peer.Client
 	addr string
-	down bool // the pool says that nobody is there
+	boot uint64 // of the node's process
+	down bool   // the pool says that nobody is there
 }
 
 func newPeers(cfg peer.ClientConfig, pool topology.Pool) *peers {
@@ -56,10 +57,10 @@ func (p *peers) follow(nodes []membership.Node) {
 		if n.Name == p.cfg.Self.Name || n.Peer == "" {
 			continue
 		}
-		l := &link{addr: n.Peer, down: n.Status == membership.Down}
-		if was := old[n.Name]; was != nil && was.addr == n.Peer {
+		l := &link{addr: n.Peer, boot: n.Boot, down: n.Status == membership.Down}
+		if was := old[n.Name]; was != nil && was.addr == l.addr && was.boot == l.boot {
 			l.Client = was.Client
-		} else {
+		} else { // a new process is tried at once, whatever became of the last
 			l.Client = peer.NewClient(p.cfg, n.Name, n.Peer)
 		}
 		next[n.Name] = l

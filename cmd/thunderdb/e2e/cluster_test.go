@@ -171,11 +171,14 @@ func TestKillAndReturn(t *testing.T) {
 	awaitMembers(t, nodes, 3)
 	close(stop)
 	wg.Wait()
-	for _, n := range nodes {
-		if r := send(http.MethodPut, n.key(lost), "x"); r.status != 201 && r.status != 204 {
-			t.Errorf("put through %s after n3 is back: %+v", n.name, r)
+	await(t, 10*time.Second, func() error { // the others find out that it is back
+		for _, n := range nodes {
+			if r := send(http.MethodPut, n.key(lost), "x"); r.status != 201 && r.status != 204 {
+				return fmt.Errorf("put through %s after n3 is back: %+v", n.name, r)
+			}
 		}
-	}
+		return nil
+	})
 }
 
 // A founder that comes back, with an empty store, finds the cluster that it

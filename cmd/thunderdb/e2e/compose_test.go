@@ -116,6 +116,10 @@ func (c *compose) publish(path string) string {
 	return out
 }
 
+// standInLabel marks the stand-in, and the images of build stages that began
+// with it.
+const standInLabel = "thunderdb.standin=true"
+
 // standIn makes an image that can stand for golang:1.26 where none can be
 // fetched: a shell, this machine's Go, and the modules that it has.
 func (c *compose) standIn() {
@@ -137,7 +141,7 @@ func (c *compose) standIn() {
 		"-C", "/", env[0][1:], env[1][1:]+"/cache/download", "-C", root, ".")
 	load := exec.Command("docker", "import",
 		"-c", "ENV PATH=/usr/local/go/bin:/bin GOTOOLCHAIN=local GOPROXY=file:///modules GOSUMDB=off GOFLAGS=-modcacherw",
-		"-", "golang:1.26")
+		"-c", "LABEL "+standInLabel, "-", "golang:1.26")
 	var err error
 	if load.Stdin, err = pack.StdoutPipe(); err != nil {
 		c.t.Fatal(err)
@@ -153,7 +157,10 @@ func (c *compose) standIn() {
 	if err := pack.Wait(); err != nil {
 		c.t.Fatalf("tar: %v: %s", err, complaints.Bytes())
 	}
-	c.t.Cleanup(func() { c.docker("rmi", "-f", "golang:1.26") })
+	c.t.Cleanup(func() {
+		c.docker("rmi", "-f", "golang:1.26")
+		c.docker("image", "prune", "-f", "--filter", "label="+standInLabel) // what was built on it
+	})
 }
 
 // output runs a program that must succeed and returns what it printed.
