@@ -67,10 +67,13 @@ func (c *conn) CloseWrite() error {
 // request's body after its handler, does not wait for it.
 func (c *conn) stopReading() { c.deaf.Store(true) }
 
-// Close ends the connection.
+// Close ends the connection; where the client may still be sending, the sending
+// half at once and the other one later. It does not wait: net/http calls it
+// under the lock of the whole server too.
 func (c *conn) Close() error {
 	if c.deaf.Load() && c.CloseWrite() == nil {
-		time.Sleep(lingering)
+		time.AfterFunc(lingering, func() { _ = c.Conn.Close() }) // nobody is left to tell
+		return nil
 	}
 	return c.Conn.Close()
 }

@@ -22,9 +22,8 @@ import (
 // Config says who a node is. The zero value of a duration or count means its
 // default.
 type Config struct {
-	Name     string // unique in the cluster
-	Boot     uint64 // larger at each start, as gossip tells it
-	Software string // version of the binary, for status
+	Name string // unique in the cluster
+	Boot uint64 // larger at each start, as gossip tells it
 	// Founder, FoundingWait and Partitions: see topology.Config.
 	Founder      bool
 	FoundingWait time.Duration

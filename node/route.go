@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/thunderdb/thunderdb/kv"
-	"github.com/thunderdb/thunderdb/membership"
 	"github.com/thunderdb/thunderdb/node/peer"
 	"github.com/thunderdb/thunderdb/node/topology"
 )
@@ -84,8 +83,8 @@ func (n *Node) admit(ctx context.Context, key []byte) (*topology.State, int, err
 func (n *Node) awaitNewer(ctx context.Context, s *topology.State, routed uint64) error {
 	if s == nil || s.Version() < routed {
 		n.keeper.Behind()
-	} else if down := n.firstDown(s); down != "" {
-		return fmt.Errorf("ring %d is not in force before %s is up: %w", s.Version(), down, peer.ErrUnavailable)
+	} else if down := topology.Absent(s, n.pool.View()); len(down) > 0 {
+		return fmt.Errorf("ring %d is not in force before %s is up: %w", s.Version(), down[0], peer.ErrUnavailable)
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
 	defer cancel()
@@ -94,17 +93,6 @@ func (n *Node) awaitNewer(ctx context.Context, s *topology.State, routed uint64)
 		return fmt.Errorf("%w: %w", peer.ErrUnavailable, err)
 	}
 	return nil
-}
-
-// firstDown returns the name of a member that is down, "" where none is.
-func (n *Node) firstDown(s *topology.State) string {
-	view := n.pool.View()
-	for _, m := range s.Ring.Members() {
-		if seen, ok := view.Find(m.Name); !ok || seen.Status == membership.Down {
-			return m.Name
-		}
-	}
-	return ""
 }
 
 // reply completes what a result says with who it came from.

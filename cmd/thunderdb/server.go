@@ -64,7 +64,7 @@ func newServer(cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
 		return s, err
 	}
 	s.node = node.New(node.Config{
-		Name: cfg.Name, Boot: facts.Boot, Software: softwareVersion(),
+		Name: cfg.Name, Boot: facts.Boot,
 		Founder: cfg.founds(), FoundingWait: cfg.foundingWait(),
 	}, s.store, s.pool, logger.Named("node"))
 	s.api, err = httpapi.New(

@@ -68,7 +68,7 @@ func (d *driver) extend(ctx context.Context, s *State, view *membership.View) {
 	if time.Since(d.joinSeen) < d.cfg.Tick {
 		return
 	}
-	if down := absent(s, view); len(down) > 0 {
+	if down := Absent(s, view); len(down) > 0 {
 		d.complain("nodes wait to join until every member is up",
 			errors.New("down: "+down[0]))
 		return
@@ -126,8 +126,9 @@ func joiners(s *State, view *membership.View) []membership.Node {
 	return out
 }
 
-// absent returns the names of the ring's members that are not up.
-func absent(s *State, view *membership.View) []string {
+// Absent returns the names of the ring's members that are not up, in the
+// ring's order: those that a change waits for.
+func Absent(s *State, view *membership.View) []string {
 	var out []string
 	for _, m := range s.Ring.Members() {
 		if n, ok := view.Find(m.Name); !ok || !up(n) {
