@@ -46,6 +46,7 @@ func meanings() []meaning {
 		{context.DeadlineExceeded, client.ErrTimeout, unclear},
 		{context.Canceled, client.ErrUnavailable, unclear},
 		{peer.ErrUnavailable, client.ErrUnavailable, unclear},
+		{kv.ErrUnavailable, client.ErrUnavailable, unclear},
 		{kv.ErrClosed, client.ErrUnavailable, unapplied},
 		{kv.ErrConflict, client.ErrConflict, unapplied},
 		{kv.ErrPrecondition, client.ErrPrecondition, unapplied},

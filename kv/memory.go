@@ -16,6 +16,8 @@ var (
 	_ Scanner = (*Memory)(nil)
 	_ Counter = (*Memory)(nil)
 	_ Expirer = (*Memory)(nil)
+
+	_ Metadata = (*Memory)(nil)
 )
 
 // MemoryOptions configures a [Memory]. The zero value is ready to use.
@@ -48,6 +50,7 @@ type Memory struct {
 	resident   atomic.Int64 // see Stats.Resident
 	expiring   ledger       // the live entries that have an expiry
 	sweep      sweeper
+	meta       metadata
 }
 
 // NewMemory returns an empty store. It fails where an option is negative.

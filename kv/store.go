@@ -18,6 +18,12 @@ var (
 	ErrTooLarge = errors.New("entry too large for the store")
 	// ErrClosed is returned by every method of a store after Close.
 	ErrClosed = errors.New("store closed")
+	// ErrUnavailable is returned while what a store keeps its entries in, a
+	// server or a disk, does not do its work. What was to be written may be
+	// there or not. It says nothing of the key.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrCorrupt is returned for what a store holds and cannot have written.
+	ErrCorrupt = errors.New("store corrupt")
 )
 
 // Store holds a node's entries. Every method is safe for concurrent use.
@@ -81,4 +87,32 @@ type Expirer interface {
 	// Expire examines at most budget entries, going on where its last call
 	// ended, and returns how many it turned into tombstones.
 	Expire(ctx context.Context, now int64, budget int) (int, error)
+}
+
+// Durable is a Store whose entries may outlive its process.
+type Durable interface {
+	// Durable reports whether what Apply has acknowledged survives a crash of
+	// the process and of its machine. It does not change.
+	Durable() bool
+}
+
+// Metadata is a Store that keeps beside its entries a few small facts about
+// the node that uses it: who it is and what it has agreed to. They last as
+// long as the entries, and are lost together with them and not without.
+type Metadata interface {
+	// LoadMeta returns what was last saved under a name of ASCII letters. Its
+	// error is ErrNotFound where nothing was.
+	LoadMeta(ctx context.Context, name string) ([]byte, error)
+
+	// SaveMeta replaces what is saved under a name, at once and in whole. When
+	// it returns nil, data is as durable as the store can make it, also where
+	// it does not wait for that with entries. A full store has room for it.
+	SaveMeta(ctx context.Context, name string, data []byte) error
+}
+
+// BatchGetter is a Store that reads many keys at less cost than one by one.
+type BatchGetter interface {
+	// GetBatch is Get of each of keys: found[i] and errs[i] are what Get of
+	// keys[i] returns, with a value of its own. Each has the length of keys.
+	GetBatch(ctx context.Context, keys [][]byte, found []Entry, errs []error)
 }

@@ -14,6 +14,9 @@ const module = "github.com/thunderdb/thunderdb"
 var mayImport = map[string][]string{
 	"kv":                {},
 	"kv/kvtest":         {"kv"},
+	"kv/pebblekv":       {"kv"},
+	"kv/rediskv":        {"kv"},
+	"kv/memcachekv":     {"kv"},
 	"ring":              {"kv"},
 	"membership":        {},
 	"node/peer":         {"kv"},
@@ -22,7 +25,9 @@ var mayImport = map[string][]string{
 	"client":            {},
 	"httpapi":           {"client", "kv", "node", "node/peer", "ring"},
 	"cmd/thunderdb/e2e": {},
-	"cmd/thunderdb":     {"client", "httpapi", "kv", "membership", "node", "node/peer"},
+	"cmd/thunderdb": {
+		"client", "httpapi", "kv", "kv/memcachekv", "kv/pebblekv", "kv/rediskv", "membership", "node", "node/peer",
+	},
 }
 
 // Imports run downward only, so that each package can be understood from

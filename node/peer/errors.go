@@ -37,8 +37,9 @@ var codes = [...]struct {
 	err  error
 }{
 	{codeUnavailable, ErrUnavailable},
-	{codeUnavailable, kv.ErrClosed},     // the peer is shutting down,
-	{codeUnavailable, context.Canceled}, // and its caller did not cancel anything
+	{codeUnavailable, kv.ErrClosed},      // the peer is shutting down,
+	{codeUnavailable, kv.ErrUnavailable}, // its store is away,
+	{codeUnavailable, context.Canceled},  // and its caller did not cancel anything
 	{codeForeign, ErrForeign},
 	{codeOverloaded, ErrOverloaded},
 	{codeNotOwner, ErrNotOwner},
