@@ -24,7 +24,7 @@ type Keys interface {
 // Lister lists live keys. Its methods are safe for concurrent use.
 type Lister interface {
 	// List returns a page of the whole cluster's keys. The error is or wraps
-	// node.ErrBadCursor, node.ErrNoScan, node.ErrNotReady, or one of reaching a
+	// node.ErrBadCursor, kv.ErrNoScan, node.ErrNotReady, or one of reaching a
 	// peer.
 	List(ctx context.Context, req node.ListRequest) (node.Page, error)
 	// Snapshot calls visit for the live entries that this node holds, each once,

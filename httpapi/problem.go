@@ -53,7 +53,7 @@ func meanings() []meaning {
 		{kv.ErrFull, client.ErrFull, unapplied},
 		{kv.ErrTooLarge, client.ErrTooLarge, unapplied},
 		{node.ErrBadCursor, client.ErrBadRequest, unapplied},
-		{node.ErrNoScan, client.ErrUnsupported, unapplied},
+		{kv.ErrNoScan, client.ErrUnsupported, unapplied},
 		{kv.ErrNotFound, client.ErrNotFound, unapplied},
 		// Errors of the request itself are wrapped with the wire's own.
 		{client.ErrBadRequest, client.ErrBadRequest, unapplied},

@@ -66,6 +66,9 @@ type Result struct {
 	// Existed says, after a Put or Delete, that a live entry was there before.
 	// It means nothing after a Blind one.
 	Existed bool
+	// Durable says, after a Put or Delete, that what the key holds survives a
+	// crash of the process that holds it and of its machine.
+	Durable bool
 	// Err is nil, ErrNotFound (Get of a key without a live entry;
 	// Entry is the tombstone where there is one), ErrPrecondition, ErrConflict,
 	// an error of the store, or of reaching the node that owns the key.

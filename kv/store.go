@@ -16,6 +16,8 @@ var (
 	// ErrTooLarge is returned by Apply for an entry above a limit of the
 	// store's own.
 	ErrTooLarge = errors.New("entry too large for the store")
+	// ErrNoScan is returned for what needs a Scanner, of a store that is none.
+	ErrNoScan = errors.New("the store cannot list its keys")
 	// ErrClosed is returned by every method of a store after Close.
 	ErrClosed = errors.New("store closed")
 	// ErrUnavailable is returned while what a store keeps its entries in, a

@@ -41,9 +41,9 @@ type Config struct {
 	// Facts is what the node says of itself at first. Boot 0 means a NewBoot. The
 	// strings must leave room for the longest cluster identity.
 	Facts Facts
-	// PeersFile is where the addresses of known nodes are kept over restarts;
-	// "" means nowhere.
-	PeersFile string
+	// Known is where the addresses of known nodes are kept over restarts; nil
+	// means nowhere.
+	Known Keepsake
 	// Identify asks the node behind a peer address (Facts.Peer) who it is. It
 	// tells a node that has this one's name from the trace of one that is gone.
 	// Where it is nil nobody is asked, and a name is free when the pool has

@@ -170,23 +170,3 @@ func TestAlone(t *testing.T) {
 		t.Error("a joiner founds its own pool")
 	}
 }
-
-// A restarted node finds the others by its peers file alone.
-func TestPeersFileOutlivesTheProcess(t *testing.T) {
-	t.Parallel()
-	lab := newLab()
-	file := t.TempDir() + "/peers.json"
-	remember := func(c *Config) { c.PeersFile = file }
-	a := lab.start(t, "a", nil)
-	b := lab.start(t, "b", edits(remember, seeds(a.Addr())))
-	seeAll(t, a, b)
-	until(t, "the file to be written", func() bool {
-		saved, err := loadPeers(file)
-		return err == nil && saved["a"] == a.Addr()
-	})
-	// Nothing but the file may lead to a, and a must not look for b.
-	b.leave()
-	a.wait(t, "b to be forgotten", func(v *View) bool { return len(v.Nodes()) == 1 })
-	b = lab.start(t, "b", remember)
-	seeAll(t, a, b)
-}

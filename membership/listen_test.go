@@ -2,9 +2,6 @@ package membership
 
 import (
 	"net"
-	"os"
-	"path/filepath"
-	"reflect"
 	"testing"
 	"time"
 )
@@ -70,42 +67,4 @@ func TestCloseOfAPoolThatWasNotRun(t *testing.T) {
 	}
 	b.Close()
 	b.Close()
-}
-
-func TestPeersFile(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "peers.json")
-	if got, err := loadPeers(file); err != nil || len(got) != 0 {
-		t.Errorf("no file: %v, %v", got, err)
-	}
-	if err := savePeers(file, []savedPeer{{"a", "10.0.0.1:7946"}, {"b", "bad"}, {"c", "[::1]:1"}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := savePeers(file, []savedPeer{{"a", "10.0.0.1:7946"}, {"b", "a:b:c"}}); err != nil {
-		t.Fatal(err)
-	}
-	got, err := loadPeers(file)
-	if want := map[string]string{"a": "10.0.0.1:7946"}; err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("loaded %v, %v, want %v", got, err, want)
-	}
-	if left, _ := filepath.Glob(file + "*"); len(left) != 1 {
-		t.Errorf("files left: %v", left)
-	}
-}
-
-// A torn file costs what it knew, and is put right.
-func TestTornPeersFile(t *testing.T) {
-	t.Parallel()
-	lab := newLab()
-	file := filepath.Join(t.TempDir(), "peers.json")
-	if err := os.WriteFile(file, []byte(`[{"name": "a", "gos`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a := lab.start(t, "a", nil)
-	b := lab.start(t, "b", edits(seeds(a.Addr()), func(c *Config) { c.PeersFile = file }))
-	seeAll(t, a, b)
-	until(t, "a whole file", func() bool {
-		saved, err := loadPeers(file)
-		return err == nil && saved["a"] == a.Addr()
-	})
 }

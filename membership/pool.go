@@ -67,10 +67,10 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	var loaded map[string]string
-	if cfg.PeersFile != "" {
+	if cfg.Known != nil {
 		// Without it the seeds still do, so it is no reason not to start.
-		if loaded, err = loadPeers(cfg.PeersFile); err != nil {
-			log.Warn("known peers not read", "error", err)
+		if loaded, err = loadKnown(cfg.Known); err != nil {
+			log.Warn("peers of an earlier life not known", "error", err)
 		}
 		delete(loaded, cfg.Name)
 	}
@@ -215,6 +215,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer cancel()
 	var working sync.WaitGroup
 	working.Go(func() { p.follow(ctx, ml) })
+	working.Go(func() { p.remember(ctx) })
 	working.Go(func() {
 		<-ctx.Done()
 		p.net.hangUp() // so that nobody need wait for a dial
@@ -237,7 +238,6 @@ func (p *Pool) follow(ctx context.Context, ml *memberlist.Memberlist) {
 	// Suspicion and forgetting come with time alone.
 	tick := time.NewTicker(p.cfg.Timing.Probe)
 	defer tick.Stop()
-	var saved []savedPeer
 	for {
 		select {
 		case <-ctx.Done():
@@ -250,24 +250,5 @@ func (p *Pool) follow(ctx context.Context, ml *memberlist.Memberlist) {
 		case <-tick.C:
 		}
 		p.publish()
-		saved = p.save(saved)
 	}
-}
-
-// save keeps the known peers on disk, if they are not those saved last.
-func (p *Pool) save(last []savedPeer) []savedPeer {
-	if p.cfg.PeersFile == "" {
-		return nil
-	}
-	peers := p.table.known()
-	if slices.Equal(peers, last) {
-		return last
-	}
-	if err := savePeers(p.cfg.PeersFile, peers); err != nil {
-		if p.seldom.allows("save", time.Now()) {
-			p.log.Warn("known peers not saved", "error", err)
-		}
-		return last
-	}
-	return peers
 }

@@ -127,17 +127,17 @@ func (t *table) addresses() (absent []string, present map[string]bool) {
 
 // known returns all nodes with an address, sorted by name: what a peers file
 // holds.
-func (t *table) known() []savedPeer {
+func (t *table) known() []knownPeer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]savedPeer, 0, len(t.nodes)+len(t.loaded))
+	out := make([]knownPeer, 0, len(t.nodes)+len(t.loaded))
 	for name, r := range t.nodes {
-		out = append(out, savedPeer{Name: name, Gossip: r.node.Gossip})
+		out = append(out, knownPeer{Name: name, Gossip: r.node.Gossip})
 	}
 	for name, addr := range t.loaded {
-		out = append(out, savedPeer{Name: name, Gossip: addr})
+		out = append(out, knownPeer{Name: name, Gossip: addr})
 	}
-	slices.SortFunc(out, func(a, b savedPeer) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b knownPeer) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 

@@ -13,8 +13,9 @@ var (
 	ErrNotReady = errors.New("node not ready")
 	// ErrBadCursor is returned for a listing cursor that no node gave out.
 	ErrBadCursor = errors.New("bad cursor")
-	// ErrNoScan is returned when the store cannot list what it holds.
-	ErrNoScan = errors.New("the store cannot list its keys")
+	// ErrForeignStore is returned by New for a store that another node uses, or
+	// has used.
+	ErrForeignStore = errors.New("the store is another node's")
 )
 
 // Reply is what a node answers to an operation.

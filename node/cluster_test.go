@@ -59,6 +59,12 @@ func (c *cluster) start(name string) *Node {
 		c.t.Error(err)
 		return nil
 	}
+	return c.startOver(name, store)
+}
+
+// startOver starts a node over a store, which is not closed when it ends.
+func (c *cluster) startOver(name string, store kv.Store) *Node {
+	c.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		c.t.Error(err)
@@ -70,9 +76,15 @@ func (c *cluster) start(name string) *Node {
 	s := &spot{c: c, up: true, facts: membership.Facts{
 		Boot: boot, Peer: l.Addr().String(), HTTP: "http." + name, Founding: name == "n1", Software: "test",
 	}}
-	s.Node = New(Config{
+	c.mu.Unlock()
+	s.Node, err = New(c.t.Context(), Config{
 		Name: name, Boot: boot, Founder: name == "n1", Timeout: 5 * time.Second, Wall: c.now,
 	}, store, s, hclog.NewNullLogger())
+	if err != nil {
+		c.t.Error(err)
+		return nil
+	}
+	c.mu.Lock()
 	c.spots[name] = s
 	c.mu.Unlock()
 	c.changed()
@@ -82,7 +94,6 @@ func (c *cluster) start(name string) *Node {
 	s.stop = func() {
 		cancel()
 		<-done
-		_ = store.Close() // a memory store has nothing to say
 	}
 	c.mu.Unlock()
 	go func() {

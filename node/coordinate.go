@@ -16,10 +16,8 @@ func (n *Node) coordinate(ctx context.Context, s *topology.State, p int, op *kv.
 	switch op.Verb {
 	case kv.Get:
 		return n.get(ctx, s, p, op.Key, dst)
-	case kv.Put:
-		return n.put(ctx, s, p, op)
-	case kv.Delete:
-		return n.delete(ctx, s, p, op)
+	case kv.Put, kv.Delete:
+		return n.write(ctx, s, p, op)
 	}
 	return kv.Result{Err: fmt.Errorf("operation on %q: %s %d", op.Key, op.Verb, op.Verb)}
 }

@@ -10,7 +10,11 @@ import (
 // get reads a key. An entry that has expired is absent, as if it had never
 // been; of a deleted one the tombstone is returned with the error.
 func (n *Node) get(ctx context.Context, s *topology.State, p int, key, dst []byte) kv.Result {
-	e, err := n.newest(ctx, s, p, key, dst)
+	return n.shown(n.newest(ctx, s, p, key, dst))
+}
+
+// shown returns the result of reading a key whose newest entry is e.
+func (n *Node) shown(e kv.Entry, err error) kv.Result {
 	switch {
 	case err != nil:
 		return kv.Result{Err: err}

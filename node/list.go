@@ -62,7 +62,7 @@ func parseCursor(text string, partitions int) (place, error) {
 }
 
 // List returns a page of the cluster's live keys. Its errors are ErrBadCursor,
-// ErrNoScan, ErrNotReady, and peer.ErrUnavailable where a member that may
+// kv.ErrNoScan, ErrNotReady, and peer.ErrUnavailable where a member that may
 // hold keys does not answer: a listing never leaves keys out silently.
 func (n *Node) List(ctx context.Context, req ListRequest) (Page, error) {
 	s := n.keeper.State()
@@ -184,7 +184,7 @@ func newestOf(entries []peer.ScanEntry, limit place) []peer.ScanEntry {
 func (n *Node) Snapshot(ctx context.Context, visit func(*kv.Entry) bool) error {
 	scanner, ok := n.store.(kv.Scanner)
 	if !ok {
-		return ErrNoScan
+		return kv.ErrNoScan
 	}
 	s := n.keeper.State()
 	if s == nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
@@ -39,37 +38,52 @@ type Config struct {
 // Node is one node. Its methods are safe for concurrent use.
 type Node struct {
 	cfg    Config
-	id     uint64 // identity in the stamps of writes that it coordinates
+	id     uint64 // storage identity, in the stamps of writes that it coordinates
 	logger hclog.Logger
 	store  kv.Store
-	clock  *kv.Clock
-	pool   topology.Pool
-	peers  *peers
-	keeper *topology.Keeper
-	locks  *keyLocks
-	stats  statsCache
+	lasts  bool // the store is kv.Durable
+	// batches is the store where it is one; else nil.
+	batches kv.BatchGetter
+	clock   *kv.Clock
+	pool    topology.Pool
+	peers   *peers
+	keeper  *topology.Keeper
+	locks   *keyLocks
+	stats   statsCache
 
 	stopping atomic.Bool // see Stopping
 }
 
-// New returns a node over a store and a gossip pool. Run starts it.
-func New(cfg Config, store kv.Store, pool topology.Pool, logger hclog.Logger) *Node {
+// New returns a node over a store and a gossip pool, which takes up what an
+// earlier process of its name left in the store. Run starts it. The error is
+// ErrForeignStore where the store is another node's, or one of reading or
+// writing it.
+func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, logger hclog.Logger) (*Node, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
+	meta, _ := store.(kv.Metadata)
+	id, err := storageIdentity(ctx, meta, cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	durable, _ := store.(kv.Durable)
+	batches, _ := store.(kv.BatchGetter)
 	n := &Node{
 		cfg: cfg, store: store, pool: pool, logger: logger,
-		id:    rand.Uint64(),
-		clock: kv.NewClock(cfg.Wall),
-		locks: newKeyLocks(),
+		id:      id,
+		lasts:   durable != nil && durable.Durable(),
+		batches: batches,
+		clock:   kv.NewClock(cfg.Wall),
+		locks:   newKeyLocks(),
 	}
 	n.peers = newPeers(peer.ClientConfig{
 		Self: n.identity(), Clock: n.clock, Logger: logger.Named("peer"), Dial: cfg.Dial,
 	}, pool)
 	n.keeper = topology.New(topology.Config{
 		Name: cfg.Name, Founder: cfg.Founder, FoundingWait: cfg.FoundingWait, Partitions: cfg.Partitions,
-	}, pool, n.peers, n.clock, logger.Named("topology"))
-	return n
+	}, meta, pool, n.peers, n.clock, logger.Named("topology"))
+	return n, n.keeper.Load(ctx)
 }
 
 func (n *Node) identity() peer.Identity {

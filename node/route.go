@@ -101,6 +101,9 @@ func (n *Node) reply(s *topology.State, owner string, verb kv.Verb, result kv.Re
 	if result.Err == nil || !verb.IsWrite() && errors.Is(result.Err, kv.ErrNotFound) {
 		r.Receipt.Answered = 1
 	}
+	if result.Durable {
+		r.Receipt.Durable = 1
+	}
 	return r
 }
 

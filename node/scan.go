@@ -14,7 +14,7 @@ import (
 func (n *Node) Scan(ctx context.Context, req peer.ScanRequest) (peer.ScanPage, error) {
 	scanner, ok := n.store.(kv.Scanner)
 	if !ok {
-		return peer.ScanPage{}, ErrNoScan
+		return peer.ScanPage{}, kv.ErrNoScan
 	}
 	c := collector{req: req}
 	from := req.From

@@ -13,9 +13,10 @@ var _ peer.Handler = (*Node)(nil)
 // Serve runs what another node asks of this one. It never forwards.
 func (n *Node) Serve(ctx context.Context, call *peer.Call) {
 	if call.Lane == peer.Local {
-		for i := range call.Ops {
-			e, err := n.store.Get(ctx, call.Ops[i].Key, nil)
-			call.Results[i] = kv.Result{Entry: e, Err: err}
+		r := newRun(len(call.Ops))
+		r.read(ctx, n, call.Ops)
+		for i := range call.Results {
+			call.Results[i] = kv.Result{Entry: r.found[i], Err: r.errs[i]}
 		}
 		return
 	}
@@ -33,19 +34,7 @@ func (n *Node) serveOwned(ctx context.Context, routed uint64, ops []kv.Op, resul
 		return
 	}
 	defer s.Release()
-	for i := 0; i < len(ops); {
-		if run := n.blindRun(s, ops[i:]); run > 1 {
-			n.putBlind(ctx, ops[i:i+run], results[i:i+run])
-			i += run
-			continue
-		}
-		if p := s.Ring.Partition(ops[i].Key); s.Owner(p) == s.Self {
-			results[i] = n.coordinate(ctx, s, p, &ops[i], nil)
-		} else {
-			results[i] = kv.Result{Err: peer.ErrNotOwner}
-		}
-		i++
-	}
+	n.runAll(ctx, s, ops, results)
 }
 
 // admitAll acquires a state at least as new as the one that ops were routed
@@ -75,16 +64,4 @@ func (n *Node) allOpen(s *topology.State, ops []kv.Op) bool {
 		}
 	}
 	return true
-}
-
-// blindRun returns how many of the first ops are blind puts of keys that this
-// node owns.
-func (n *Node) blindRun(s *topology.State, ops []kv.Op) int {
-	for i := range ops {
-		op := &ops[i]
-		if op.Verb != kv.Put || !op.Blind || op.If != nil || s.Owner(s.Ring.Partition(op.Key)) != s.Self {
-			return i
-		}
-	}
-	return len(ops)
 }

@@ -17,7 +17,7 @@ const maxDemoNodes = 32
 func newDemoCommand() *cobra.Command {
 	var nodes int
 	var first string
-	cfg := serveConfig{Store: "memory", Replicas: 1, Weight: 1, LogFormat: "text", MaxValueText: "1MiB"}
+	cfg := defaultConfig()
 	cmd := &cobra.Command{
 		Use:     "demo",
 		Short:   "Run a cluster in one process, to try things out",
@@ -41,7 +41,7 @@ func newDemoCommand() *cobra.Command {
 
 // demo runs a cluster of nodes until ctx ends.
 func demo(ctx context.Context, cfg serveConfig, nodes int, stdout, stderr io.Writer) error {
-	servers, err := newDemo(cfg, nodes, stderr)
+	servers, err := newDemo(ctx, cfg, nodes, stderr)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func demo(ctx context.Context, cfg serveConfig, nodes int, stdout, stderr io.Wri
 }
 
 // newDemo makes the nodes: the first founds, the others join it.
-func newDemo(base serveConfig, nodes int, logs io.Writer) ([]*server, error) {
+func newDemo(ctx context.Context, base serveConfig, nodes int, logs io.Writer) ([]*server, error) {
 	host, port, err := splitPort(base.HTTP)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http: %w", err)}
@@ -73,14 +73,13 @@ func newDemo(base serveConfig, nodes int, logs io.Writer) ([]*server, error) {
 		if port != 0 {
 			cfg.HTTP = net.JoinHostPort(host, strconv.Itoa(port+i))
 		}
-		cfg.Gossip, cfg.Peer = "127.0.0.1:0", "127.0.0.1:0"
 		if i > 0 {
 			cfg.Join = []string{servers[0].pool.Addr()}
 		}
 		err := cfg.validate()
 		var s *server
 		if err == nil {
-			s, err = newServer(&cfg, cfg.logger(logs).Named(cfg.Name))
+			s, err = newServer(ctx, &cfg, cfg.logger(logs).Named(cfg.Name))
 		}
 		if err != nil {
 			for _, s := range servers {

@@ -115,11 +115,7 @@ type cluster struct {
 
 // startCluster starts nodes on free ports and returns when they are ready.
 func startCluster(count int) (*cluster, error) {
-	cfg := serveConfig{
-		HTTP: "127.0.0.1:0", Store: "memory", Replicas: 1, Weight: 1,
-		MaxValueText: "1MiB", LogLevel: "error", LogFormat: "text",
-	}
-	servers, err := newDemo(cfg, count, io.Discard)
+	servers, err := newDemo(context.Background(), defaultConfig(), count, io.Discard)
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,7 @@ type serveConfig struct {
 	Name                              string
 	HTTP, Gossip, Peer, Advertise     string
 	Join                              []string
-	PeersFile                         string
 	Bootstrap                         bool
-	Store                             string
 	Replicas                          int
 	Data                              string
 	Weight                            int
@@ -29,6 +27,8 @@ type serveConfig struct {
 	LogLevel, LogFormat, MaxValueText string
 
 	MaxValue uint64 // bytes, parsed from MaxValueText
+
+	storeFlags
 }
 
 func newServeCommand() *cobra.Command {
@@ -60,9 +60,10 @@ seeds belong to, and tries them for ever.`,
 	f.StringVar(&cfg.Peer, "peer", "127.0.0.1:7947", "host:port for the other nodes")
 	f.StringVar(&cfg.Advertise, "advertise", "", "host that others reach this node at (default: where it listens)")
 	f.StringSliceVar(&cfg.Join, "join", nil, "gossip host:port of a node of the cluster to join; repeatable, comma-separated, and a DNS name may stand for many")
-	f.StringVar(&cfg.PeersFile, "peers-file", "", "remember in this file the nodes that were met, and try them too after a restart")
 	f.BoolVar(&cfg.Bootstrap, "bootstrap", false, "found a cluster when for 5 s no seed that answers is in one; implied without --join")
-	f.StringVar(&cfg.Store, "store", "memory", "where entries are kept: memory")
+	f.StringVar(&cfg.Store, "store", storeMemory, "where entries are kept: memory, disk:DIR, redis://[USER:PASSWORD@]HOST:PORT[,HOST:PORT...][/DB] or memcached://HOST:PORT[,HOST:PORT...]")
+	f.BoolVar(&cfg.Sync, "sync", true, "with --store disk:DIR, acknowledge a write when it is on the disk. Without, a crash of the process or of the machine loses the last writes, acknowledged ones included")
+	f.StringVar(&cfg.MaxMemoryText, "max-memory", "", "what --store memory may take; above it writes get 507, while reads and deletes go on (default: no limit)")
 	f.IntVar(&cfg.Replicas, "replicas", 1, "nodes that hold each key; this version keeps one")
 	f.StringVar(&cfg.Data, "data", "", "load this file in the background, as thunderdb import does")
 	f.IntVar(&cfg.Weight, "weight", 1, "share of the keys that this node takes, relative to the others'")
@@ -71,6 +72,17 @@ seeds belong to, and tries them for ever.`,
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "trace, debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")
 	return cmd
+}
+
+// defaultConfig returns the configuration of a node on loopback and on free
+// ports, with the defaults of the flags, for nodes that no command line is
+// about.
+func defaultConfig() serveConfig {
+	return serveConfig{
+		HTTP: "127.0.0.1:0", Gossip: "127.0.0.1:0", Peer: "127.0.0.1:0",
+		storeFlags: storeFlags{Store: storeMemory, Sync: true},
+		Replicas:   1, Weight: 1, MaxValueText: "1MiB", LogLevel: "error", LogFormat: "text",
+	}
 }
 
 // founds reports whether the node may found a cluster.
@@ -93,6 +105,9 @@ func (c *serveConfig) validate() error {
 	if c.MaxValue, err = humanize.ParseBytes(c.MaxValueText); err != nil || c.MaxValue < 1 || c.MaxValue > maxMaxValue {
 		return fmt.Errorf("--max-value %q: want a size from 1B to 64MiB", c.MaxValueText)
 	}
+	if err := c.storeFlags.validate(); err != nil {
+		return err
+	}
 	for _, a := range []struct{ flag, addr string }{{"http", c.HTTP}, {"gossip", c.Gossip}, {"peer", c.Peer}} {
 		if _, _, err := splitPort(a.addr); err != nil {
 			return fmt.Errorf("--%s %q: %w", a.flag, a.addr, err)
@@ -101,8 +116,6 @@ func (c *serveConfig) validate() error {
 	switch {
 	case c.Name == "":
 		return errors.New("--name is empty")
-	case c.Store != "memory":
-		return fmt.Errorf("--store %q: the only store is memory", c.Store)
 	case c.Weight < 1:
 		return fmt.Errorf("--weight %d: want at least 1", c.Weight)
 	case c.Replicas != 1:
@@ -132,7 +145,7 @@ func (c *serveConfig) logger(out io.Writer) hclog.Logger {
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, cfg *serveConfig, logs io.Writer) error {
 	logger := cfg.logger(logs)
-	s, err := newServer(cfg, logger)
+	s, err := newServer(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/go-sockaddr"
 
 	"github.com/thunderdb/thunderdb/httpapi"
-	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/membership"
 	"github.com/thunderdb/thunderdb/node"
 	"github.com/thunderdb/thunderdb/node/peer"
@@ -27,25 +26,23 @@ type server struct {
 	pool       *membership.Pool
 	node       *node.Node
 	api        *httpapi.Server
-	store      kv.Store
+	store      nodeStore
 	http, peer net.Listener
 	logger     hclog.Logger
 }
 
 // newServer opens the listeners and puts the parts together. Its run starts
 // them.
-func newServer(cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
+func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
 	s = &server{logger: logger}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	store, err := kv.NewMemory(kv.MemoryOptions{})
-	if err != nil {
+	if s.store, err = cfg.open(ctx, cfg.Name, logger.Named("store")); err != nil {
 		return s, err
 	}
-	s.store = store
 	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return s, fmt.Errorf("--http: %w", err)
 	}
@@ -58,17 +55,20 @@ func newServer(cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
 	}
 	s.pool, err = membership.New(membership.Config{
 		Name: cfg.Name, Listen: cfg.Gossip, Advertise: cfg.Advertise, Seeds: cfg.Join,
-		PeersFile: cfg.PeersFile, Facts: facts, Identify: identify, Logger: logger.Named("membership"),
+		Known: keepsake{s.store}, Facts: facts, Identify: identify, Logger: logger.Named("membership"),
 	})
 	if err != nil {
 		return s, err
 	}
-	s.node = node.New(node.Config{
+	s.node, err = node.New(ctx, node.Config{
 		Name: cfg.Name, Boot: facts.Boot,
 		Founder: cfg.founds(), FoundingWait: cfg.foundingWait(),
 	}, s.store, s.pool, logger.Named("node"))
+	if err != nil {
+		return s, fmt.Errorf("--store %s: %w", cfg.Store, err)
+	}
 	s.api, err = httpapi.New(
-		httpapi.Config{Software: softwareVersion(), Limits: httpapi.Limits{Value: int(cfg.MaxValue)}},
+		httpapi.Config{Software: softwareVersion(), Limits: httpapi.Limits{Value: maxValue(s.store, int(cfg.MaxValue))}},
 		httpapi.Backend{
 			Keys: s.node, Lister: s.node, Cluster: s.node,
 			Load: func(ctx context.Context, report func(int64, error)) httpapi.Load {

@@ -10,14 +10,12 @@ import (
 // node cannot be made.
 func TestCloseOfAServerThatWasNotRun(t *testing.T) {
 	t.Parallel()
-	cfg := serveConfig{
-		Name: "n1", HTTP: "127.0.0.1:0", Gossip: "127.0.0.1:0", Peer: "127.0.0.1:0",
-		Store: "memory", Replicas: 1, Weight: 1, LogLevel: "error", LogFormat: "text", MaxValueText: "1MiB",
-	}
+	cfg := defaultConfig()
+	cfg.Name = "n1"
 	if err := cfg.validate(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(&cfg, cfg.logger(io.Discard))
+	s, err := newServer(t.Context(), &cfg, cfg.logger(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func sampleResults() []kv.Result {
 	}
 	return []kv.Result{
 		{Entry: e},
-		{Existed: true, Entry: kv.Entry{Version: kv.Version{Time: 7}}},
+		{Existed: true, Durable: true, Entry: kv.Entry{Version: kv.Version{Time: 7}}},
 		{Err: kv.ErrNotFound, Entry: kv.Entry{Version: kv.Version{Time: 8}, Deleted: true}},
 		{Err: kv.ErrNotFound},
 		{Err: errorOf(codeUnavailable, "n3 is down")},

@@ -25,6 +25,7 @@ const (
 	codeOverloaded   code = 8
 	codeDeadline     code = 9
 	codeForeign      code = 10
+	codeNoScan       code = 11
 	codeOther        code = 255
 )
 
@@ -46,6 +47,7 @@ var codes = [...]struct {
 	{codeDeadline, context.DeadlineExceeded},
 	{codeFull, kv.ErrFull},
 	{codeTooLarge, kv.ErrTooLarge},
+	{codeNoScan, kv.ErrNoScan},
 	{codeConflict, kv.ErrConflict},
 	{codePrecondition, kv.ErrPrecondition},
 	{codeNotFound, kv.ErrNotFound},

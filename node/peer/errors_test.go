@@ -18,7 +18,7 @@ func TestErrorsArriveAsWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		ErrUnavailable, ErrForeign, ErrOverloaded, ErrNotOwner, context.DeadlineExceeded,
-		kv.ErrFull, kv.ErrTooLarge, kv.ErrConflict, kv.ErrPrecondition, kv.ErrNotFound,
+		kv.ErrFull, kv.ErrTooLarge, kv.ErrNoScan, kv.ErrConflict, kv.ErrPrecondition, kv.ErrNotFound,
 	} {
 		if got := travelled(err); got != err { //nolint:errorlint // the very same is expected
 			t.Errorf("%v arrives as %v", err, got)

@@ -29,6 +29,7 @@ const (
 	resContentType byte = 16
 	resValue       byte = 32
 	resText        byte = 64
+	resDurable     byte = 128
 )
 
 // reply is a decoded reply frame. The values of its results point into the
@@ -58,7 +59,7 @@ func resultSize(r *kv.Result) int {
 
 func appendResult(dst []byte, r *kv.Result) []byte {
 	c, text := codeOf(r.Err)
-	flags := flag(r.Existed, resExisted) | flag(text != "", resText) | entryFlags(&r.Entry)
+	flags := flag(r.Existed, resExisted) | flag(r.Durable, resDurable) | flag(text != "", resText) | entryFlags(&r.Entry)
 	dst = append(dst, byte(c), flags)
 	dst = appendEntry(dst, &r.Entry, flags)
 	if flags&resText != 0 {
@@ -130,8 +131,7 @@ func decodeReply(body []byte, rep *reply) error {
 func (d *decoder) result(r *kv.Result) {
 	c := code(d.byte())
 	flags := d.byte()
-	d.known(flags, resExisted|resDeleted|resVersion|resExpires|resContentType|resValue|resText)
-	r.Existed = flags&resExisted != 0
+	r.Existed, r.Durable = flags&resExisted != 0, flags&resDurable != 0
 	d.entry(&r.Entry, flags)
 	text := ""
 	if flags&resText != 0 {

@@ -31,6 +31,11 @@
 //  6. A node that knows no ring takes over none before every node that is up
 //     and knows one has answered, and none before its name is known to be free.
 //
+//  7. What a node adopts it saves in its store first, with its clock. So a node
+//     whose store outlives it comes back with all that it acknowledged: by 4, no
+//     later version than the one it knows can have been settled meanwhile, and
+//     it serves at once what it served before.
+//
 // A member that is down stalls a change of the ring, and with it, where the
 // change has begun, the partitions that it moves. The promise holds for the
 // nodes that the pool knows: of a node that was paused and replaced under its

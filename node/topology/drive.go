@@ -46,6 +46,7 @@ type driver struct {
 // tried again at the next tick.
 func (d *driver) step(ctx context.Context) {
 	view := d.pool.View()
+	d.resume()
 	d.catchUp(ctx, view)
 	s := d.State()
 	d.announce(s)

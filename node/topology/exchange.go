@@ -38,8 +38,10 @@ type Knowledge struct {
 func (in *Knowledge) version() uint64 { return uint64(len(in.History)) }
 
 // knowledge returns what this keeper knows.
-func (k *Keeper) knowledge() Knowledge {
-	s := k.state.Load()
+func (k *Keeper) knowledge() Knowledge { return k.told(k.state.Load()) }
+
+// told returns what a keeper in this state, which may be nil, tells.
+func (k *Keeper) told(s *State) Knowledge {
 	out := Knowledge{Clock: k.clock.Last(), Life: k.life} // not before the state, whose acknowledgement it is
 	if s == nil {
 		return out

@@ -51,6 +51,7 @@ type Config struct {
 // for concurrent use.
 type Keeper struct {
 	cfg    Config
+	meta   kv.Metadata // of the node's store; nil where it keeps none
 	pool   Pool
 	asker  Asker
 	clock  *kv.Clock
@@ -58,6 +59,7 @@ type Keeper struct {
 	life   uint64 // see Knowledge.Life
 
 	state atomic.Pointer[State] // nil while no ring is known
+	saved *Knowledge            // what Load has read and Run has yet to take up
 	first chan struct{}         // closed when the first ring is adopted
 	poke  chan struct{}         // capacity 1: look again now
 
@@ -65,8 +67,9 @@ type Keeper struct {
 	retired []*State   // older states that may still have users
 }
 
-// New returns a keeper that knows no ring. Run makes it learn.
-func New(cfg Config, pool Pool, asker Asker, clock *kv.Clock, logger hclog.Logger) *Keeper {
+// New returns a keeper that knows no ring, and saves what it learns in meta
+// where that is not nil. Load makes it remember, and Run learn.
+func New(cfg Config, meta kv.Metadata, pool Pool, asker Asker, clock *kv.Clock, logger hclog.Logger) *Keeper {
 	if cfg.Partitions == 0 {
 		cfg.Partitions = kv.DefaultPartitions
 	}
@@ -74,7 +77,7 @@ func New(cfg Config, pool Pool, asker Asker, clock *kv.Clock, logger hclog.Logge
 		cfg.Tick = 250 * time.Millisecond
 	}
 	return &Keeper{
-		cfg: cfg, pool: pool, asker: asker, clock: clock, logger: logger,
+		cfg: cfg, meta: meta, pool: pool, asker: asker, clock: clock, logger: logger,
 		life:  rand.Uint64(),
 		first: make(chan struct{}),
 		poke:  make(chan struct{}, 1),
@@ -133,7 +136,7 @@ func (k *Keeper) Behind() {
 // known, or settles what is known. It never goes back, and refuses another
 // cluster's. Of two records of one version, which only a driver that died
 // half-way can have left behind, the one adopted first stays, and is never
-// settled by what is said of the other.
+// settled by what is said of the other. What cannot be saved is not adopted.
 func (k *Keeper) adopt(history []ring.Record, settled uint64) error {
 	if len(history) == 0 {
 		return nil
@@ -160,7 +163,11 @@ func (k *Keeper) adopt(history []ring.Record, settled uint64) error {
 	if err != nil {
 		return err
 	}
-	k.replace(old, newState(k.cfg.Name, rings, settled >= newest))
+	next := newState(k.cfg.Name, rings, settled >= newest)
+	if err := k.save(next); err != nil {
+		return err
+	}
+	k.replace(old, next)
 	return nil
 }
 

@@ -132,7 +132,7 @@ func TestOneServerUnderFaults(t *testing.T) {
 					case !w.up(name):
 						// A founder that comes back finds the others, for one
 						// of them is always up.
-						w.start(name, false)
+						w.comeBack(rnd, name)
 					case w.others(name) > 0 && rnd.IntN(2) == 0:
 						w.kill(name)
 					}
@@ -141,13 +141,23 @@ func TestOneServerUnderFaults(t *testing.T) {
 				w.lose(nil)
 				for _, name := range names {
 					if !w.up(name) {
-						w.start(name, false)
+						w.comeBack(rnd, name)
 					}
 				}
 				w.await(len(names), names...)
 			})
 		})
 	}
+}
+
+// comeBack starts a node anew, over what its last process left or over an empty
+// store.
+func (w *world) comeBack(rnd *rand.Rand, name string) {
+	if w.places[name] != nil && rnd.IntN(2) == 0 {
+		w.restart(name)
+		return
+	}
+	w.start(name, false)
 }
 
 // others counts the nodes beside one that are up and know a ring.

@@ -36,6 +36,7 @@ type place struct {
 	up     bool
 	keeper *Keeper
 	clock  *kv.Clock
+	meta   kv.Metadata // of the store
 	stop   func()
 }
 
@@ -49,14 +50,40 @@ func inWorld(t *testing.T, test func(w *world)) {
 	})
 }
 
-// start starts a node, which knows nothing.
+// start starts a node with an empty store: it knows nothing.
 func (w *world) start(name string, founder bool) *Keeper {
+	w.t.Helper()
+	return w.startOver(w.newStore(), name, founder)
+}
+
+// newStore returns an empty store, for what keepers save.
+func (w *world) newStore() *kv.Memory {
+	w.t.Helper()
+	store, err := kv.NewMemory(kv.MemoryOptions{Partitions: 1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return store
+}
+
+// restart starts a node over the store that its last process left.
+func (w *world) restart(name string) *Keeper {
+	w.t.Helper()
+	return w.startOver(w.places[name].meta, name, false)
+}
+
+func (w *world) startOver(meta kv.Metadata, name string, founder bool) *Keeper {
+	w.t.Helper()
+	clock := kv.NewClock(nil)
+	p := &place{w: w, up: true, clock: clock, meta: meta, facts: membership.Facts{Peer: name, Founding: founder}}
+	p.keeper = New(Config{Name: name, Founder: founder, Partitions: 64}, meta, p, asker{w, name}, clock, hclog.NewNullLogger())
+	if err := p.keeper.Load(w.t.Context()); err != nil {
+		w.t.Error(err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.boots++
-	clock := kv.NewClock(nil)
-	p := &place{w: w, up: true, clock: clock, facts: membership.Facts{Boot: w.boots, Peer: name, Founding: founder}}
-	p.keeper = New(Config{Name: name, Founder: founder, Partitions: 64}, p, asker{w, name}, clock, hclog.NewNullLogger())
+	p.facts.Boot = w.boots
 	w.places[name] = p
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})

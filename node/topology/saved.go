@@ -1,0 +1,86 @@
+package topology
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/membership"
+)
+
+const (
+	// savedName is what a Knowledge is saved under in the node's store.
+	savedName = "ring"
+	// saveTimeout bounds one attempt to save it.
+	saveTimeout = 5 * time.Second
+)
+
+// Load reads what an earlier process over the same store knew of the ring, and
+// lets the pool know of it; Run then resumes there. It is called before Run,
+// if at all. Its error says that the store cannot be read, or holds what no
+// keeper has saved.
+func (k *Keeper) Load(ctx context.Context) error {
+	if k.meta == nil {
+		return nil
+	}
+	data, err := k.meta.LoadMeta(ctx, savedName)
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load the ring: %w", err)
+	}
+	saved := new(Knowledge)
+	if err := json.Unmarshal(data, saved); err != nil {
+		return fmt.Errorf("load the ring: %w: %w", kv.ErrCorrupt, err)
+	}
+	if len(saved.History) == 0 {
+		return fmt.Errorf("load the ring: %w: no version of it was saved", kv.ErrCorrupt)
+	}
+	if err := check(saved.History); err != nil {
+		return fmt.Errorf("load the ring: %w: %w", kv.ErrCorrupt, err)
+	}
+	k.saved = saved
+	newest := saved.History[len(saved.History)-1]
+	return k.pool.Update(func(f *membership.Facts) {
+		f.Cluster, f.Ring = newest.Cluster, newest.Version
+		for _, m := range newest.Members {
+			f.Member = f.Member || m.Name == k.cfg.Name
+		}
+	})
+}
+
+// resume takes up what Load has read, once it is certain that the node's name,
+// and with it the place in the ring, is not another's by now.
+func (d *driver) resume() {
+	if d.saved == nil || !d.pool.Joined() {
+		return
+	}
+	if err := d.learn(*d.saved); err != nil {
+		d.complain("resume with the ring of the last run", err)
+		return
+	}
+	d.saved = nil
+}
+
+// save keeps what this keeper is about to know where its entries are, so that
+// a process that comes later over the same store has acknowledged what this
+// one has.
+func (k *Keeper) save(s *State) error {
+	if k.meta == nil {
+		return nil
+	}
+	data, err := json.Marshal(k.told(s))
+	if err != nil {
+		return fmt.Errorf("save the ring: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	if err := k.meta.SaveMeta(ctx, savedName, data); err != nil {
+		return fmt.Errorf("save the ring: %w", err)
+	}
+	return nil
+}
