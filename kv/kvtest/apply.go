@@ -2,11 +2,8 @@ package kvtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -17,7 +14,7 @@ import (
 // testAnyOrder applies the same entries in two orders, one of them with
 // repetitions and cut otherwise into batches: the same must be held.
 func (s *suite) testAnyOrder(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	s.check(t, func(rt *rapid.T) {
 		d := newDrawer(rt, s.MaxValue)
 		entries := rapid.SliceOfN(rapid.Custom(d.entry), 1, 40).Draw(rt, "entries")
 		other := append(rapid.Permutation(entries).Draw(rt, "permutation"), entries[:len(entries)/2]...)
@@ -68,20 +65,36 @@ func (s *suite) testHeld(t *testing.T) {
 	expect(t, store, &newest)
 }
 
-// testExpiredTombstone: the tombstone that an entry becomes by expiry takes its
-// place, and is not undone by the entry when this comes again.
-func (s *suite) testExpiredTombstone(t *testing.T) {
+// testVersions orders versions that differ in any one bit, in both orders.
+func (s *suite) testVersions(t *testing.T) {
 	store := s.opened(t)
-	e := write(key(1), 5)
-	e.Expires = start
-	tombstone := deletion(key(1), 5)
-	apply(t, store, e)
-	apply(t, store, tombstone)
-	expect(t, store, &tombstone)
-	if held := apply(t, store, e); held[0] != e.Version {
-		t.Errorf("%v is held, want %v", held[0], e.Version)
+	var versions []kv.Version
+	for bit := range 64 {
+		versions = append(versions, kv.Version{Node: 1 << bit}, kv.Version{Time: 1 << bit},
+			kv.Version{Time: 1 << bit, Node: 1}, kv.Version{Time: ^uint64(0), Node: 1 << bit},
+			kv.Version{Time: start << 16, Node: ^uint64(1 << bit)}, kv.Version{Time: start<<16 ^ 1<<bit})
 	}
-	expect(t, store, &tombstone)
+	slices.SortFunc(versions, kv.Version.Compare)
+	versions = slices.Compact(versions)
+	var batch []kv.Entry
+	var want []kv.Version
+	for i, newer := range versions[1:] {
+		older := versions[i]
+		up, down := fmt.Appendf(nil, "up-%d", i), fmt.Appendf(nil, "down-%d", i)
+		batch = append(batch,
+			kv.Entry{Key: up, Version: older, Value: []byte("old")}, kv.Entry{Key: up, Version: newer, Value: []byte("new")},
+			kv.Entry{Key: down, Version: newer, Value: []byte("new")}, kv.Entry{Key: down, Version: older, Value: []byte("old")})
+		want = append(want, older, newer, newer, newer)
+	}
+	for i, held := range apply(t, store, batch...) {
+		if held != want[i] {
+			t.Fatalf("%v is held of %s after %v was applied, want %v", held, batch[i].Key, batch[i].Version, want[i])
+		}
+	}
+	for i := 1; i < len(batch); i += 4 {
+		expect(t, store, &batch[i])
+		expect(t, store, &batch[i+1])
+	}
 }
 
 func (s *suite) testKeepsNoReference(t *testing.T) {
@@ -97,78 +110,5 @@ func (s *suite) testKeepsNoReference(t *testing.T) {
 		for i := range want {
 			expect(t, store, &want[i])
 		}
-	}
-}
-
-// testConverges lets several write the same keys at once, from older to newer
-// versions but not in the same order. Nobody may see a version go back, nor an
-// entry that nobody wrote, and in the end the newest stays.
-func (s *suite) testConverges(t *testing.T) {
-	const writers, writes, keys = 4, 200, 3
-	store := s.opened(t)
-	var writing, reading sync.WaitGroup
-	done := make(chan struct{})
-	for w := range writers {
-		writing.Go(func() {
-			if err := writeShuffled(store, w, writes, keys); err != nil {
-				t.Error(err)
-			}
-		})
-		reading.Go(func() {
-			if err := readForward(store, key(w%keys), done); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	writing.Wait()
-	close(done)
-	reading.Wait()
-	for k := range keys {
-		newest := write(key(k), writes)
-		expect(t, store, &newest)
-	}
-}
-
-// writeShuffled applies every write of every key, ten writes at a time in an
-// order of its own.
-func writeShuffled(store kv.Store, seed, writes, keys int) error {
-	var held [1]kv.Version
-	seen := make([]kv.Version, keys)
-	rnd := rand.New(rand.NewPCG(1, uint64(seed)))
-	for first := 1; first <= writes; first += 10 {
-		for _, i := range rnd.Perm(10 * keys) {
-			k, e := i%keys, write(key(i%keys), first+i/keys)
-			if err := store.Apply(context.Background(), []kv.Entry{e}, held[:]); err != nil {
-				return err
-			}
-			if held[0].Compare(e.Version) < 0 || held[0].Compare(seen[k]) < 0 {
-				return fmt.Errorf("%v of %s is held after %v was applied and %v seen", held[0], e.Key, e.Version, seen[k])
-			}
-			seen[k] = held[0]
-		}
-	}
-	return nil
-}
-
-// readForward reads a key until done is closed.
-func readForward(store kv.Store, k []byte, done <-chan struct{}) error {
-	var seen kv.Version
-	for {
-		select {
-		case <-done:
-			return nil
-		default:
-		}
-		e, err := store.Get(context.Background(), k, nil)
-		if seen.IsZero() && errors.Is(err, kv.ErrNotFound) {
-			continue // not written yet
-		}
-		if err != nil {
-			return err
-		}
-		if e.Version.Compare(seen) < 0 || !written(&e) {
-			return fmt.Errorf("read %s after version %v", describe(&e), seen)
-		}
-		seen = e.Version
 	}
 }

@@ -25,6 +25,15 @@ func (s *suite) testClosed(t *testing.T) {
 	if err := store.Close(); !errors.Is(err, kv.ErrClosed) {
 		t.Errorf("Close after Close: %v, want ErrClosed", err)
 	}
+	if getter, ok := store.(kv.BatchGetter); ok {
+		keys := [][]byte{key(1), key(2), key(1)}
+		_, errs := getBatch(context.Background(), getter, keys)
+		for i, err := range errs {
+			if !errors.Is(err, kv.ErrClosed) {
+				t.Errorf("GetBatch after Close, number %d: %v, want ErrClosed", i, err)
+			}
+		}
+	}
 	if counter, ok := store.(kv.Counter); ok {
 		counter.Stats(start) // has no error to return, and must not panic
 	}
@@ -56,7 +65,33 @@ func calls(store kv.Store) map[string]func() error {
 			return err
 		}
 	}
+	if meta, ok := store.(kv.Metadata); ok {
+		methods["LoadMeta"] = func() error {
+			_, err := meta.LoadMeta(ctx, "fact")
+			return err
+		}
+		methods["SaveMeta"] = func() error { return meta.SaveMeta(ctx, "fact", []byte("2")) }
+	}
+	if getter, ok := store.(kv.BatchGetter); ok {
+		methods["GetBatch"] = func() error { return getOfMany(ctx, getter) }
+	}
 	return methods
+}
+
+// getOfMany reads many keys, and returns the first error that is more than that
+// there is none.
+func getOfMany(ctx context.Context, getter kv.BatchGetter) error {
+	keys := make([][]byte, 100)
+	for i := range keys {
+		keys[i] = key(i)
+	}
+	_, errs := getBatch(ctx, getter, keys)
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // testCloseUnderLoad closes a store that every method is called of, again and

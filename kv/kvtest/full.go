@@ -3,6 +3,7 @@ package kvtest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/thunderdb/thunderdb/kv"
@@ -31,6 +32,13 @@ func (s *suite) testFull(t *testing.T) {
 	}
 	first := wide(0)
 	expect(t, store, &first)
+	mixed := []kv.Entry{deletion([]byte("first"), 1), larger, deletion([]byte("last"), 1)}
+	s.checkRefused(t, store, mixed, kv.ErrFull)
+	expect(t, store, &first)
+	if meta, ok := store.(kv.Metadata); ok {
+		save(t, meta, "fact", fact("fact", 1, 4<<10))
+		expectMeta(t, meta, "fact", fact("fact", 1, 4<<10))
+	}
 
 	for n := range taken {
 		tombstone := deletion(key(n), 2000)
@@ -60,4 +68,51 @@ func fill(t *testing.T, store kv.Store) int {
 	}
 	t.Fatal("the store took 64 MiB, and is not full")
 	return 0
+}
+
+// testTooLarge: an entry above the store's limit is refused, alone and among
+// others, and what is in its place stays.
+func (s *suite) testTooLarge(t *testing.T) {
+	store := s.opened(t)
+	small := write(key(1), 1)
+	apply(t, store, small)
+	large := kv.Entry{Key: key(1), Value: make([]byte, s.MaxValue+1), Version: at(2)}
+	held := []kv.Version{at(77)}
+	if err := store.Apply(context.Background(), []kv.Entry{large}, held); !errors.Is(err, kv.ErrTooLarge) {
+		t.Errorf("Apply of %d bytes: %v, want ErrTooLarge", len(large.Value), err)
+	}
+	if !held[0].IsZero() {
+		t.Errorf("held is %v after ErrTooLarge, want the zero version", held[0])
+	}
+	expect(t, store, &small)
+	for _, n := range []int{4, 60} { // entries beside it
+		var batch []kv.Entry
+		for i := range n {
+			batch = append(batch, write(key(100+i), n))
+		}
+		batch[n/2] = large
+		s.checkRefused(t, store, batch, kv.ErrTooLarge)
+		expect(t, store, &small)
+	}
+}
+
+// checkRefused applies entries of which the store has to refuse one. What it
+// says of the others, held or not, must be true.
+func (s *suite) checkRefused(t *testing.T, store kv.Store, batch []kv.Entry, want error) {
+	t.Helper()
+	held := slices.Repeat([]kv.Version{at(77)}, len(batch))
+	err := store.Apply(context.Background(), batch, held)
+	if !errors.Is(err, want) {
+		t.Fatalf("Apply of %d entries: %v, want %v", len(batch), err, want)
+	}
+	checkHeld(t, store, batch, held, err)
+	for i := range batch {
+		if !held[i].IsZero() {
+			continue
+		}
+		e, err := store.Get(context.Background(), batch[i].Key, nil)
+		if !errors.Is(err, kv.ErrNotFound) && (err != nil || e.Version == batch[i].Version) {
+			t.Fatalf("held[%d] was the zero version, but there is %s, %v", i, describe(&e), err)
+		}
+	}
 }

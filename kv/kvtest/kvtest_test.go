@@ -10,12 +10,19 @@ import (
 	"github.com/thunderdb/thunderdb/kv/kvtest"
 )
 
-// faultVariable names the fault that TestFaulty gives its stores, in a process
-// that TestSuiteNotices starts.
-const faultVariable = "KVTEST_FAULT"
+// faultsVariable names the faults, one a line, that TestFaulty gives its stores
+// in a process that TestSuiteNotices starts.
+const faultsVariable = "KVTEST_FAULTS"
 
-func open(fault string) kvtest.Open {
-	return func(*testing.T) kv.Store { return newSimple(fault) }
+// run runs the suite on simple stores with a fault, or with none.
+func run(t *testing.T, fault string) {
+	t.Helper()
+	config := kvtest.Config{Partitions: simplePartitions, MaxValue: 1 << 18, OpenFull: openFull(fault), Reopen: reopen}
+	config.Run(t, func(*testing.T) kv.Store {
+		s := newSimple(fault)
+		s.maxValue = config.MaxValue
+		return s
+	})
 }
 
 func openFull(fault string) kvtest.Open {
@@ -28,76 +35,177 @@ func openFull(fault string) kvtest.Open {
 
 func TestSimpleStorePasses(t *testing.T) {
 	t.Parallel()
-	kvtest.Config{OpenFull: openFull("")}.Run(t, open(""))
+	run(t, "")
 }
 
-// TestBareStorePasses: a store need have no more than kv.Store, and may have a
-// limit of its own.
+// TestBareStorePasses: a store need have no more than kv.Store, and no limit.
 func TestBareStorePasses(t *testing.T) {
 	t.Parallel()
 	type bare struct{ kv.Store }
-	kvtest.Config{MaxValue: 1 << 18}.Run(t, func(*testing.T) kv.Store {
-		s := newSimple("")
-		s.maxValue = 1 << 18
-		return bare{s}
-	})
+	kvtest.Run(t, func(*testing.T) kv.Store { return bare{newSimple("")} })
+}
+
+// TestSlowStorePasses runs what a slow store gets.
+func TestSlowStorePasses(t *testing.T) {
+	t.Parallel()
+	config := kvtest.Config{Partitions: simplePartitions, Slow: true, OpenFull: openFull(""), Reopen: reopen}
+	config.Run(t, func(*testing.T) kv.Store { return newSimple("") })
 }
 
 // TestFaulty fails, where it is asked to.
 func TestFaulty(t *testing.T) {
-	if fault, ok := os.LookupEnv(faultVariable); ok {
-		kvtest.Config{OpenFull: openFull(fault)}.Run(t, open(fault))
+	faults, ok := os.LookupEnv(faultsVariable)
+	if !ok {
+		return
+	}
+	for fault := range strings.Lines(faults) {
+		fault = strings.TrimSpace(fault)
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			run(t, fault)
+		})
 	}
 }
 
-// TestSuiteNotices runs the subtest that is to notice a fault, on a store that
-// has it, in a process of its own: there it must fail.
+// TestSuiteNotices runs each subtest on stores with the faults that it is to
+// notice, in a process of its own: there it must fail with each.
 func TestSuiteNotices(t *testing.T) {
 	t.Parallel()
-	for fault, subtest := range map[string]string{
-		"reads after close":                "Closed",
-		"closes twice":                     "Closed",
-		"ignores dst":                      "GetBuffer",
-		"appends to dst":                   "GetBuffer",
-		"returns its own bytes":            "GetBuffer",
-		"keeps the caller's bytes":         "KeepsNoReference",
-		"loses the content type":           "Model",
-		"hides tombstones":                 "Model",
-		"hides expired entries":            "Model",
-		"hides empty values":               "ValueSizes",
-		"cuts keys at NUL":                 "Keys",
-		"cuts long keys":                   "Keys",
-		"mixes up case":                    "Keys",
-		"held is what was offered":         "Held",
-		"held is what stands in the end":   "Held",
-		"the last one wins":                "AnyOrder",
-		"forgets the node":                 "AnyOrder",
-		"forgets expired tombstones":       "ExpiredTombstone",
-		"forgets the lock":                 "Converges",
-		"refuses deletions":                "Full",
-		"takes what it refuses":            "Full",
-		"has other partitions":             "ScanFrom",
-		"scans in no order":                "ScanFrom",
-		"scans from behind":                "ScanFrom",
-		"scans no tombstones":              "ScanFrom",
-		"scans on":                         "ScanFrom",
-		"scans nothing new":                "ScanDuringWrites",
-		"counts the expired":               "StatsToTheSecond",
-		"sweeps more than the budget":      "ExpireGoesOn",
-		"always sweeps from the beginning": "ExpireGoesOn",
-		"sweeps too early":                 "ExpireGoesOn",
-		"sweeps what was replaced":         "ExpireDuringWrites",
-		"removes the expired":              "Model",
-	} {
-		t.Run(strings.ReplaceAll(fault, " ", "-"), func(t *testing.T) {
+	for subtest, faults := range faultsOf {
+		t.Run(subtest, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0],
-				"-test.run=^TestFaulty$/^"+subtest+"$", "-test.timeout=1m", "-rapid.nofailfile", "-rapid.shrinktime=0s")
-			cmd.Env = append(os.Environ(), faultVariable+"="+fault, "GORACE=atexit_sleep_ms=0")
+				"-test.run=^TestFaulty$/./^"+subtest+"$", "-test.timeout=1m", "-rapid.nofailfile", "-rapid.shrinktime=0s")
+			cmd.Env = append(os.Environ(), faultsVariable+"="+strings.Join(faults, "\n"), "GORACE=atexit_sleep_ms=0")
 			out, err := cmd.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestFaulty/"+subtest) {
-				t.Errorf("%s does not notice that a store %s: %v\n%s", subtest, fault, err, out)
+			for _, fault := range faults {
+				failed := "--- FAIL: TestFaulty/" + strings.ReplaceAll(fault, " ", "_") + "/" + subtest + " "
+				if err == nil || !strings.Contains(string(out), failed) {
+					t.Errorf("it does not notice that a store %s: %v\n%s", fault, err, out)
+				}
 			}
 		})
 	}
+}
+
+// faultsOf says which faults a subtest is to notice.
+var faultsOf = map[string][]string{
+	"Closed": {
+		"reads after close",
+		"closes twice",
+		"loads facts after close",
+		"tells one key of a batch that it is closed",
+	},
+	"GetBuffer": {
+		"ignores dst",
+		"appends to dst",
+		"returns its own bytes",
+	},
+	"KeepsNoReference": {"keeps the caller's bytes"},
+	"Model": {
+		"loses the content type",
+		"hides tombstones",
+		"hides expired entries",
+		"removes the expired",
+		"opens with what was deleted once",
+	},
+	"ValueSizes": {"hides empty values"},
+	"Keys": {
+		"cuts keys at NUL",
+		"cuts long keys",
+		"cuts keys of 1024 bytes",
+		"mixes up case",
+	},
+	"ContentTypes": {
+		"cuts long content types",
+		"numbers content types by a byte",
+	},
+	"Held": {
+		"held is what was offered",
+		"held is what stands in the end",
+	},
+	"AnyOrder": {
+		"the last one wins",
+		"forgets the node",
+	},
+	"Versions": {"compares versions as floating point"},
+	"Expired": {
+		"forgets expired tombstones",
+		"forgets a tombstone's expiry",
+		"keeps expiries as floating point",
+		"drops what expired long ago",
+		"lets anything replace the expired",
+	},
+	"Converges":      {"forgets the lock"},
+	"OppositeOrders": {"locks keys as they come"},
+	"Full": {
+		"refuses deletions",
+		"takes what it refuses",
+		"holds what it has no room for",
+		"has no room for facts when full",
+	},
+	"TooLarge": {"holds what it drops with a large one"},
+	"Cancelled": {
+		"takes a cancelled call for a miss",
+		"drops what is cancelled",
+		"holds what is cancelled",
+		"closes at a cancelled call",
+	},
+	"CancelledMidway": {"answers the call before"},
+	"ScanFrom": {
+		"has other partitions",
+		"scans in no order",
+		"scans from behind",
+		"scans no tombstones",
+		"scans on",
+	},
+	"ScanDuringWrites": {"scans nothing new"},
+	"ScanMany": {
+		"scans one page",
+		"visits the last of a page again",
+	},
+	"ScanAmongWriters": {"scans an entry in two steps"},
+	"ScanCancelled":    {"cuts cancelled scans short"},
+	"ScanDuringClose": {
+		"cuts scans short at close",
+		"waits for scans with its lock",
+	},
+	"StatsToTheSecond": {"counts the expired"},
+	"ExpireGoesOn": {
+		"sweeps more than the budget",
+		"always sweeps from the beginning",
+		"sweeps too early",
+		"sweeps the expiry away",
+	},
+	"ExpireDuringWrites": {"sweeps what was replaced"},
+	"Metadata": {
+		"keeps facts among entries",
+		"counts facts as entries",
+		"keeps the caller's fact",
+		"returns its own fact",
+		"mixes up the case of names",
+		"takes an empty fact for none",
+		"cuts long facts",
+	},
+	"MetadataWhole": {"saves facts in two steps"},
+	"GetBatch": {
+		"closes when asked for nothing",
+		"reads 500 keys at most",
+		"ends a batch at the first miss",
+		"leaves the errors of hits alone",
+		"shares values among keys that repeat",
+		"lays values end to end",
+	},
+	"GetBatchDuringWrites": {"reads a batch in two steps"},
+	"Durable":              {"is durable while empty"},
+	"Reopen": {
+		"opens without tombstones",
+		"opens without empty values",
+		"opens without expiries",
+		"opens without facts",
+		"opens without the last write",
+		"opens the old one with it",
+		"opens and miscounts",
+		"opens and does not sweep",
+	},
 }

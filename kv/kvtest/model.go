@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func (d *drawer) entry(t *rapid.T) kv.Entry {
 		d.drawn[id] = e
 	}
 	if e.Expires != 0 && rapid.Bool().Draw(t, "expired") {
-		e = kv.Entry{Key: e.Key, Version: e.Version, Deleted: true}
+		e = tombstone(&e)
 	}
 	return clone(&e)
 }
@@ -113,27 +114,61 @@ type machine struct {
 }
 
 func (s *suite) testModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	s.check(t, func(rt *rapid.T) {
 		m := &machine{drawer: newDrawer(rt, s.MaxValue), suite: s, store: s.open(t), model: model{}}
-		defer m.store.Close()
-		rt.Repeat(m.actions())
+		defer func() { m.store.Close() }()
+		rt.Repeat(m.actions(t))
 		m.checkScans(rt)
 	})
 }
 
-func (m *machine) actions() map[string]func(*rapid.T) {
+// slowRounds is how many rounds of a random test a slow store gets.
+const slowRounds = 20
+
+// check is rapid.Check, but for slow stores with fewer rounds than its flags
+// say: it has no other way to set them. Once a round has failed, it goes on for
+// as long as rapid looks for a smaller failure.
+func (s *suite) check(t *testing.T, prop func(*rapid.T)) {
+	t.Helper()
+	if s.Slow {
+		t.Logf("the store is slow: %d rounds, whatever rapid counts", slowRounds)
+	}
+	rounds, failed := s.effort(math.MaxInt, slowRounds), false
+	rapid.Check(t, func(rt *rapid.T) {
+		if rounds--; rounds < 0 && !failed {
+			return
+		}
+		passed := false
+		defer func() { failed = failed || !passed }()
+		prop(rt)
+		passed = !rt.Failed()
+	})
+}
+
+func (m *machine) actions(t *testing.T) map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"":      m.check,
 		"apply": m.apply,
 	}
-	if scanner, ok := m.store.(kv.Scanner); ok {
-		actions["scan"] = func(t *rapid.T) { m.scan(t, scanner) }
+	if _, ok := m.store.(kv.BatchGetter); ok {
+		actions["get batch"] = m.getBatch
 	}
-	if counter, ok := m.store.(kv.Counter); ok {
-		actions["stats"] = func(t *rapid.T) { m.stats(t, counter) }
+	if _, ok := m.store.(kv.Scanner); ok {
+		actions["scan"] = m.scan
 	}
-	if expirer, ok := m.store.(kv.Expirer); ok {
-		actions["expire"] = func(t *rapid.T) { m.expire(t, expirer) }
+	if _, ok := m.store.(kv.Counter); ok {
+		actions["stats"] = m.stats
+	}
+	if _, ok := m.store.(kv.Expirer); ok {
+		actions["expire"] = m.expire
+	}
+	if m.suite.Reopen != nil {
+		actions["reopen"] = func(rt *rapid.T) {
+			// It costs the most, so it is done the least.
+			if rapid.SampledFrom([]bool{false, false, false, true}).Draw(rt, "reopen") {
+				m.store = m.suite.Reopen(t, m.store)
+			}
+		}
 	}
 	return actions
 }
@@ -172,12 +207,18 @@ func scribble(entries []kv.Entry) {
 	}
 }
 
-func (m *machine) scan(t *rapid.T, scanner kv.Scanner) {
+// getBatch reads some keys at once, some of them more than once.
+func (m *machine) getBatch(t *rapid.T) {
+	keys := rapid.SliceOfN(rapid.Custom(m.drawer.key), 0, 24).Draw(t, "keys")
+	checkBatch(t, m.store.(kv.BatchGetter), keys, m.model)
+}
+
+func (m *machine) scan(t *rapid.T) {
 	partition := kv.Partition(m.key(t), m.suite.Partitions)
 	from := rapid.OneOf(rapid.Just([]byte(nil)), rapid.Custom(m.drawer.key)).Draw(t, "from")
 	limit := rapid.IntRange(1, len(m.keys)).Draw(t, "limit")
 	want := m.within(partition, from)
-	m.compare(t, m.suite.scan(t, scanner, partition, from, limit), want[:min(limit, len(want))])
+	m.compare(t, m.suite.scan(t, m.store.(kv.Scanner), partition, from, limit), want[:min(limit, len(want))])
 }
 
 // within returns the model's keys of a partition that are >= from, in order.
@@ -215,10 +256,10 @@ func (m *machine) checkScans(t *rapid.T) {
 	}
 }
 
-func (m *machine) stats(t *rapid.T, counter kv.Counter) {
+func (m *machine) stats(t *rapid.T) {
 	// Counts are exact to the second, so at whole seconds.
 	now := start + 1000*rapid.Int64Range(-4, 4).Draw(t, "second")
-	got, want := counter.Stats(now), m.model.stats(now)
+	got, want := m.store.(kv.Counter).Stats(now), m.model.stats(now)
 	if got.Resident < 0 || got.Resident == 0 && want.Entries > 0 {
 		t.Fatalf("Stats say %d bytes are resident for %d entries", got.Resident, want.Entries)
 	}
@@ -229,10 +270,10 @@ func (m *machine) stats(t *rapid.T, counter kv.Counter) {
 
 // expire lets some entries become tombstones, as many as Expire says, and none
 // that has not expired.
-func (m *machine) expire(t *rapid.T, expirer kv.Expirer) {
+func (m *machine) expire(t *rapid.T) {
 	now := rapid.Int64Range(start-4000, start+4000).Draw(t, "now")
 	budget := rapid.IntRange(0, 2*len(m.keys)).Draw(t, "budget")
-	claimed, err := expirer.Expire(context.Background(), now, budget)
+	claimed, err := m.store.(kv.Expirer).Expire(context.Background(), now, budget)
 	if err != nil || claimed > budget {
 		t.Fatalf("Expire(%d, %d) = %d, %v", now, budget, claimed, err)
 	}
@@ -243,7 +284,7 @@ func (m *machine) expire(t *rapid.T, expirer kv.Expirer) {
 			t.Fatalf("Expire removed %s", describe(&e))
 		}
 		if got.Deleted && !e.Deleted && !e.Live(now) {
-			m.model[k] = kv.Entry{Key: e.Key, Version: e.Version, Deleted: true}
+			m.model[k] = tombstone(&e)
 			turned++
 		}
 	}

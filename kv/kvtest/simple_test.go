@@ -3,7 +3,8 @@ package kvtest_test
 import (
 	"bytes"
 	"context"
-	"maps"
+	"errors"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -27,17 +28,52 @@ type simple struct {
 	entries map[string]kv.Entry
 	swept   string // the last key that Expire looked at
 	bytes   int    // of live values
+	facts   map[string][]byte
+	locked  map[string]bool     // with a fault: keys that an Apply has locked
+	removed map[string]bool     // with a fault: keys that were once deleted
+	types   map[string]int      // with a fault: numbers of content types
+	late    *kv.Entry           // with a fault: an answer that nobody fetched
+	page    kv.Entry            // with a fault: what a scan visits
+	forgot  map[string]kv.Entry // with a fault: what Expire does not know of
+
+	uncounted int  // with a fault: entries that Stats do not know of
+	scans     int  // under way
+	waiting   bool // with a fault: Close waits for scans
 }
 
 func newSimple(fault string) *simple {
-	return &simple{fault: fault, entries: map[string]kv.Entry{}}
+	return &simple{
+		fault:   fault,
+		entries: map[string]kv.Entry{},
+		facts:   map[string][]byte{},
+		locked:  map[string]bool{},
+		removed: map[string]bool{},
+		types:   map[string]int{},
+	}
 }
 
 func (s *simple) has(fault string) bool { return s.fault == fault }
 
-func (s *simple) Get(_ context.Context, key, dst []byte) (kv.Entry, error) {
+func (s *simple) Get(ctx context.Context, key, dst []byte) (kv.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if ctx.Err() != nil && s.has("takes a cancelled call for a miss") {
+		return kv.Entry{}, kv.ErrNotFound
+	}
+	if s.has("answers the call before") {
+		if late := s.late; late != nil {
+			s.late = nil
+			late.Key = key
+			return *late, nil
+		}
+		if e, ok := s.entries[s.name(key)]; ok && ctx.Err() != nil {
+			s.late = &e
+			return kv.Entry{}, ctx.Err()
+		}
+	}
+	if s.waiting && !s.closed {
+		return kv.Entry{}, errors.New("deadlock")
+	}
 	if s.closed && !s.has("reads after close") {
 		return kv.Entry{}, kv.ErrClosed
 	}
@@ -53,11 +89,29 @@ func (s *simple) Get(_ context.Context, key, dst []byte) (kv.Entry, error) {
 	case !s.has("returns its own bytes"):
 		e.Value = append(dst[:0], e.Value...)
 	}
-	if s.has("loses the content type") {
-		e.ContentType = ""
-	}
+	e.ContentType = s.contentType(e.ContentType)
 	e.Key = key
 	return e, nil
+}
+
+// contentType returns what a content type is kept as.
+func (s *simple) contentType(name string) string {
+	switch s.fault {
+	case "loses the content type":
+		return ""
+	case "cuts long content types":
+		return name[:min(len(name), 255)]
+	case "numbers content types by a byte":
+		if _, ok := s.types[name]; !ok {
+			s.types[name] = len(s.types)
+		}
+		for other, n := range s.types {
+			if n == s.types[name]%256 {
+				return other
+			}
+		}
+	}
+	return name
 }
 
 // name returns what a key is kept under.
@@ -70,6 +124,8 @@ func (s *simple) name(key []byte) string {
 		name = strings.ToLower(name)
 	case "cuts long keys":
 		name = name[:min(len(name), 250)]
+	case "cuts keys of 1024 bytes":
+		name = name[:min(len(name), 1023)]
 	}
 	return name
 }
@@ -80,13 +136,15 @@ func (s *simple) hidden(e *kv.Entry) bool {
 		return e.Deleted
 	case "hides expired entries":
 		return !e.Live(time.Now().UnixMilli())
+	case "drops what expired long ago":
+		return e.Expires > 0 && e.Expires < 1e12
 	case "hides empty values":
 		return !e.Deleted && len(e.Value) == 0
 	}
 	return false
 }
 
-func (s *simple) Apply(_ context.Context, entries []kv.Entry, held []kv.Version) error {
+func (s *simple) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -94,14 +152,36 @@ func (s *simple) Apply(_ context.Context, entries []kv.Entry, held []kv.Version)
 	}
 	s.calls.Add(1)
 	clear(held)
-	for i := range entries {
-		v, err := s.offer(&entries[i])
+	if ctx.Err() != nil {
+		switch s.fault {
+		case "closes at a cancelled call":
+			s.closed = true
+		case "drops what is cancelled":
+			return nil
+		case "holds what is cancelled":
+			for i := range held {
+				held[i] = entries[i].Version
+			}
+			return ctx.Err()
+		}
+	}
+	if s.has("locks keys as they come") {
+		locked, err := s.lockKeys(entries)
+		defer s.unlockKeys(entries[:locked])
 		if err != nil {
 			return err
 		}
-		if held != nil {
-			held[i] = v
+	}
+	if s.has("holds what it drops with a large one") && slices.ContainsFunc(entries, s.tooLarge) {
+		for i := range held {
+			if !s.tooLarge(entries[i]) {
+				held[i] = entries[i].Version
+			}
 		}
+		return kv.ErrTooLarge
+	}
+	if err := s.offerAll(entries, held); err != nil {
+		return err
 	}
 	for i := range held {
 		if s.has("held is what stands in the end") {
@@ -113,6 +193,51 @@ func (s *simple) Apply(_ context.Context, entries []kv.Entry, held []kv.Version)
 	}
 	return nil
 }
+
+// offerAll offers entries in order, up to an error.
+func (s *simple) offerAll(entries []kv.Entry, held []kv.Version) error {
+	for i := range entries {
+		v, err := s.offer(&entries[i])
+		if err != nil {
+			if s.has("holds what it has no room for") && len(entries) > 1 {
+				held[i] = entries[i].Version
+			}
+			return err
+		}
+		if held != nil {
+			held[i] = v
+		}
+	}
+	return nil
+}
+
+// lockKeys locks keys in the order of entries, and returns how many of these it
+// came to. The error is that it waited for too long.
+func (s *simple) lockKeys(entries []kv.Entry) (int, error) {
+	mine := map[string]bool{}
+	for i := range entries {
+		k := string(entries[i].Key)
+		for tries := 0; s.locked[k] && !mine[k]; tries++ {
+			if tries > 100 {
+				return i, errors.New("deadlock")
+			}
+			s.letOthersIn(1)
+		}
+		s.locked[k], mine[k] = true, true
+		if i == 0 {
+			s.letOthersIn(1)
+		}
+	}
+	return len(entries), nil
+}
+
+func (s *simple) unlockKeys(entries []kv.Entry) {
+	for i := range entries {
+		delete(s.locked, string(entries[i].Key))
+	}
+}
+
+func (s *simple) tooLarge(e kv.Entry) bool { return s.maxValue > 0 && len(e.Value) > s.maxValue }
 
 // offer takes e where it supersedes what is there, and returns the version
 // then held.
@@ -128,19 +253,33 @@ func (s *simple) offer(e *kv.Entry) (kv.Version, error) {
 	if full && !s.has("takes what it refuses") {
 		return kv.Version{}, kv.ErrFull
 	}
-	if s.maxValue > 0 && len(e.Value) > s.maxValue {
+	if s.tooLarge(*e) {
 		return kv.Version{}, kv.ErrTooLarge
 	}
 	taken := *e
 	if !s.has("keeps the caller's bytes") {
 		taken.Key, taken.Value = bytes.Clone(e.Key), bytes.Clone(e.Value)
 	}
+	s.damage(&taken)
 	s.bytes += len(e.Value) - len(old.Value)
 	s.entries[s.name(e.Key)] = taken
 	if full {
 		return kv.Version{}, kv.ErrFull
 	}
 	return e.Version, nil
+}
+
+// damage does to an entry that was taken what a fault says.
+func (s *simple) damage(e *kv.Entry) {
+	switch {
+	case s.has("forgets a tombstone's expiry") && e.Deleted:
+		e.Expires = 0
+	case s.has("keeps expiries as floating point") && e.Expires < math.MaxInt64:
+		e.Expires = int64(float64(e.Expires))
+	}
+	if e.Deleted {
+		s.removed[string(e.Key)] = true
+	}
 }
 
 func (s *simple) full(more int) bool { return s.maxBytes > 0 && s.bytes+more > s.maxBytes }
@@ -151,6 +290,11 @@ func (s *simple) supersedes(e, old *kv.Entry) bool {
 		return true
 	case "forgets the node":
 		return e.Version.Time > old.Version.Time
+	case "compares versions as floating point":
+		a, b := float64(e.Version.Time), float64(old.Version.Time)
+		return a > b || a == b && e.Version.Node > old.Version.Node
+	case "lets anything replace the expired":
+		return e.Supersedes(old) || !old.Deleted && !old.Live(time.Now().UnixMilli())
 	case "forgets expired tombstones":
 		return e.Version.Compare(old.Version) > 0
 	}
@@ -168,110 +312,14 @@ func (s *simple) letOthersIn(calls int64) {
 	s.mu.Lock()
 }
 
-// sorted returns the entries' names in order. The lock is held.
-func (s *simple) sorted() []string { return slices.Sorted(maps.Keys(s.entries)) }
-
-func (s *simple) Scan(_ context.Context, partition int, from []byte, visit func(*kv.Entry) bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return kv.ErrClosed
-	}
-	keys, before := s.sorted(), maps.Clone(s.entries)
-	if s.has("scans in no order") {
-		slices.Reverse(keys)
-	}
-	for _, k := range keys {
-		e := s.entries[k]
-		switch {
-		case partition != kv.Partition(e.Key, s.partitions()) || k < string(from),
-			s.has("scans from behind") && k == string(from),
-			s.has("scans no tombstones") && e.Deleted,
-			s.has("scans nothing new") && e.Version != before[k].Version:
-			continue
-		}
-		s.mu.Unlock()
-		more := visit(&e)
-		s.mu.Lock()
-		if !more && !s.has("scans on") {
-			break
-		}
-	}
-	return nil
-}
-
-func (s *simple) partitions() int {
-	if s.has("has other partitions") {
-		return kv.DefaultPartitions + 1
-	}
-	return kv.DefaultPartitions
-}
-
-func (s *simple) Stats(now int64) kv.Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var st kv.Stats
-	for _, e := range s.entries {
-		st.Entries++
-		st.Resident += int64(len(e.Key) + len(e.Value))
-		if e.Live(now) || s.has("counts the expired") && !e.Deleted {
-			st.Keys++
-			st.Bytes += int64(len(e.Key) + len(e.Value))
-		}
-	}
-	return st
-}
-
-func (s *simple) Expire(_ context.Context, now int64, budget int) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return 0, kv.ErrClosed
-	}
-	keys := s.sorted()
-	next, found := slices.BinarySearch(keys, s.swept)
-	if found {
-		next++
-	}
-	if s.has("always sweeps from the beginning") {
-		next = 0
-	}
-	if s.has("sweeps more than the budget") {
-		budget *= 2
-	}
-	swept := 0
-	for range min(budget, len(keys)) {
-		k := keys[next%len(keys)]
-		next, s.swept = next+1, k
-		if s.sweep(k, now) {
-			swept++
-		}
-	}
-	return swept, nil
-}
-
-// sweep makes an expired entry a tombstone, and reports whether it did.
-func (s *simple) sweep(k string, now int64) bool {
-	e := s.entries[k]
-	if e.Deleted || e.Live(now) && !s.has("sweeps too early") {
-		return false
-	}
-	if s.has("sweeps what was replaced") {
-		s.letOthersIn(20)
-	}
-	s.bytes -= len(e.Value)
-	s.entries[k] = kv.Entry{Key: e.Key, Version: e.Version, Deleted: true}
-	if s.has("removes the expired") {
-		delete(s.entries, k)
-	}
-	return true
-}
-
 func (s *simple) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed && !s.has("closes twice") {
 		return kv.ErrClosed
+	}
+	for s.waiting = s.has("waits for scans with its lock"); s.waiting && s.scans > 0; {
+		s.letOthersIn(1)
 	}
 	s.closed = true
 	return nil

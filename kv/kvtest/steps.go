@@ -46,8 +46,12 @@ func deletion(k []byte, n int) kv.Entry {
 	return kv.Entry{Key: k, Version: at(n), Deleted: true}
 }
 
-// apply applies entries, checks what is held against want where that is not
-// nil, and fails the test on an error.
+// tombstone returns what an entry becomes when it expires.
+func tombstone(e *kv.Entry) kv.Entry {
+	return kv.Entry{Key: e.Key, Version: e.Version, Expires: e.Expires, Deleted: true}
+}
+
+// apply applies entries and returns what is held, or fails the test.
 func apply(t tester, store kv.Store, entries ...kv.Entry) []kv.Version {
 	t.Helper()
 	held := make([]kv.Version, len(entries))
@@ -121,12 +125,35 @@ func clone(e *kv.Entry) kv.Entry {
 
 // together returns n keys of partition 0, in order.
 func (s *suite) together(n int) [][]byte {
-	var keys [][]byte
-	for i := 0; len(keys) < n; i++ {
-		if k := key(i); kv.Partition(k, s.Partitions) == 0 {
-			keys = append(keys, k)
-		}
-	}
+	keys := slices.Clone(s.neighbours()[:n])
 	slices.SortFunc(keys, bytes.Compare)
 	return keys
+}
+
+// findNeighbours returns as many keys of partition 0 as any test asks for. It
+// counts in decimal, for it tries millions of keys.
+func (s *suite) findNeighbours() [][]byte {
+	keys, try := make([][]byte, 0, many), []byte("key-00000000")
+	for len(keys) < many {
+		if kv.Partition(try, s.Partitions) == 0 {
+			keys = append(keys, bytes.Clone(try))
+		}
+		digit := len(try) - 1
+		for ; try[digit] == '9'; digit-- {
+			try[digit] = '0'
+		}
+		try[digit]++
+	}
+	return keys
+}
+
+// many is more keys than stores have reason to list at a time.
+const many = 2100
+
+// applyAll applies many entries, some hundreds at a time.
+func applyAll(t tester, store kv.Store, entries []kv.Entry) {
+	t.Helper()
+	for batch := range slices.Chunk(entries, 300) {
+		apply(t, store, batch...)
+	}
 }
