@@ -1,0 +1,299 @@
+package pebblekv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+const (
+	// A call of Apply is committed in pieces of at most so many keys and bytes,
+	// so that what it takes of memory does not depend on its size. One entry
+	// may be larger.
+	pieceKeys  = 4096
+	pieceBytes = 2 << 20
+	// overhead is about what an entry takes beside its key and value.
+	overhead = 64
+)
+
+// Apply implements [kv.Store]. Where ctx ends, it returns ctx's error between
+// two pieces of a large call; it does not end a wait for the disk. A value that
+// there is no room for does not keep it from the entries behind.
+func (s *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
+	clear(held)
+	e, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.users.leave()
+	b := works.Get().(*work)
+	defer b.release()
+	b.engine, b.entries, b.held = e, entries, held
+	return b.apply(ctx)
+}
+
+// work is what one Apply works on.
+type work struct {
+	*engine
+	entries []kv.Entry
+	held    []kv.Version // may be nil
+
+	places []place
+	locks  []uint32 // the stripes of a piece, sorted
+	key    []byte   // of the database, for the entry at hand
+	value  []byte   // the same
+	batch  *pebble.Batch
+	delta  counts
+	// soonest is the first key that the piece adds to the index of expiries.
+	soonest []byte
+	full    error // the first refusal for want of room
+}
+
+// place is where an entry belongs.
+type place struct {
+	index     int32 // in entries
+	partition int32
+	stripe    uint32
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+func (w *work) release() {
+	if cap(w.value) > pieceBytes || cap(w.places) > 4*pieceKeys {
+		return // too large to be kept
+	}
+	w.engine, w.entries, w.held, w.batch, w.full = nil, nil, nil, nil, nil
+	works.Put(w)
+}
+
+// apply applies the entries, sorted by key and those of a key as they came, in
+// pieces.
+func (w *work) apply(ctx context.Context) error {
+	if w.readOnly {
+		return fmt.Errorf("%w: %s", kv.ErrFull, w.room.describe())
+	}
+	w.sort()
+	for rest := w.places; len(rest) > 0; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := w.pieceLen(rest)
+		if err := w.applyPiece(rest[:n]); err != nil {
+			for _, p := range rest[:n] {
+				w.hold(p.index, kv.Version{})
+			}
+			return err
+		}
+		rest = rest[n:]
+	}
+	return w.full
+}
+
+func (w *work) hold(index int32, v kv.Version) {
+	if w.held != nil {
+		w.held[index] = v
+	}
+}
+
+func (w *work) keyOf(p place) []byte { return w.entries[p.index].Key }
+
+func (w *work) sort() {
+	w.places = w.places[:0]
+	for i := range w.entries {
+		key := w.entries[i].Key
+		w.places = append(w.places, place{
+			index:     int32(i),
+			partition: int32(kv.Partition(key, w.partitions)),
+			stripe:    w.stripe(key),
+		})
+	}
+	if len(w.places) == 1 {
+		return
+	}
+	slices.SortFunc(w.places, func(a, b place) int {
+		if a.partition != b.partition {
+			return int(a.partition) - int(b.partition)
+		}
+		if c := bytes.Compare(w.keyOf(a), w.keyOf(b)); c != 0 {
+			return c
+		}
+		return int(a.index) - int(b.index)
+	})
+}
+
+// pieceLen returns how many of the places are one piece: all those of a key,
+// or none.
+func (w *work) pieceLen(places []place) int {
+	size, keys := 0, 0
+	for n := 0; n < len(places); keys++ {
+		next, largest := n+w.runLen(places[n:]), 0
+		for _, p := range places[n:next] {
+			e := &w.entries[p.index]
+			largest = max(largest, overhead+len(e.Key)+len(e.Value))
+		}
+		size += largest
+		if n > 0 && (keys == pieceKeys || size > pieceBytes) {
+			return n
+		}
+		n = next
+	}
+	return len(places)
+}
+
+// runLen returns how many of the places, from the first on, have its key.
+func (w *work) runLen(places []place) int {
+	n := 1
+	for n < len(places) && bytes.Equal(w.keyOf(places[n]), w.keyOf(places[0])) {
+		n++
+	}
+	return n
+}
+
+// applyPiece applies what becomes one batch of Pebble's.
+func (w *work) applyPiece(places []place) error {
+	w.lock(places)
+	defer w.unlock()
+	w.batch = w.db.NewBatch()
+	defer func() { _ = w.batch.Close() }() // it only gives back its memory
+	w.delta, w.soonest = counts{}, nil
+	for len(places) > 0 {
+		n := w.runLen(places)
+		if err := w.applyKey(places[:n]); err != nil {
+			return err
+		}
+		places = places[n:]
+	}
+	if err := w.commit(w.batch, w.delta, !w.noSync); err != nil {
+		return err
+	}
+	if w.soonest != nil {
+		w.sweep.lower(w.soonest) // now that a sweep can see it
+	}
+	return nil
+}
+
+// lock takes the stripes of the places, in the order in which all do.
+func (w *work) lock(places []place) {
+	w.locks = w.locks[:0]
+	for _, p := range places {
+		w.locks = append(w.locks, p.stripe)
+	}
+	slices.Sort(w.locks)
+	w.locks = slices.Compact(w.locks)
+	for _, i := range w.locks {
+		w.stripes[i].Lock()
+	}
+}
+
+func (w *work) unlock() {
+	for _, i := range w.locks {
+		w.stripes[i].Unlock()
+	}
+}
+
+// applyKey offers entries of one key, in order, and puts the one that wins into
+// the batch.
+func (w *work) applyKey(places []place) error {
+	p := places[0]
+	w.key = appendEntryKey(w.key[:0], int(p.partition), w.keyOf(p))
+	data, closer, err := w.db.Get(w.key)
+	found := err == nil
+	if found {
+		defer closer.Close()
+	} else if !errors.Is(err, pebble.ErrNotFound) {
+		return w.mapError("read the entry before", err)
+	}
+	var now kv.Entry // what is held, as far as Supersedes needs it
+	if found {
+		if now.Version, now.Deleted, err = kv.Rank(data); err != nil {
+			return w.corrupt(err)
+		}
+	}
+	var winner *kv.Entry
+	for _, p := range places {
+		e := &w.entries[p.index]
+		if winner != nil || found {
+			if !e.Supersedes(&now) {
+				w.hold(p.index, now.Version)
+				continue
+			}
+		}
+		if err := w.room.admit(e, int64(len(e.Key)+len(e.Value)+overhead)); err != nil {
+			w.full = cmpErr(w.full, err)
+			continue
+		}
+		now, winner = *e, e
+		w.hold(p.index, e.Version)
+	}
+	if winner == nil {
+		return nil
+	}
+	var old *kv.Entry
+	if found {
+		parsed, err := kv.ParseEntry(data)
+		if err != nil {
+			return w.corrupt(err)
+		}
+		parsed.Key, old = winner.Key, &parsed
+	}
+	return w.stage(int(p.partition), old, winner)
+}
+
+// cmpErr returns the first of two errors that there is.
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// stage puts into the batch all that goes with one entry taking the place of
+// another, which may be nil. The entry's key is in w.key.
+func (w *work) stage(partition int, old, now *kv.Entry) error {
+	w.value = kv.AppendEntry(w.value[:0], now)
+	if err := w.batch.Set(w.key, w.value, nil); err != nil {
+		return w.mapError("write an entry", err)
+	}
+	w.delta.replace(old, now)
+	added, err := stageExpiry(w.batch, partition, old, now)
+	if err != nil {
+		return w.mapError("write an expiry", err)
+	}
+	if added != nil && (w.soonest == nil || bytes.Compare(added, w.soonest) < 0) {
+		w.soonest = added
+	}
+	if old != nil {
+		w.garbage.bytes.Add(int64(len(old.Value) + overhead))
+	}
+	return nil
+}
+
+// commit commits a batch with the counts that it changes.
+func (e *engine) commit(batch *pebble.Batch, delta counts, sync bool) error {
+	if delta != (counts{}) {
+		if err := batch.Merge(countsKey, delta.append(nil), nil); err != nil {
+			return e.mapError("write counts", err)
+		}
+	}
+	if batch.Empty() {
+		return e.trusted() // what stood in the way may not last
+	}
+	how := pebble.NoSync
+	if sync {
+		how = pebble.Sync
+	}
+	if err := e.db.Apply(batch, how); err != nil {
+		return e.mapError("commit", err)
+	}
+	// The counts are right also where the batch may not last: then this
+	// engine's are not used again.
+	e.ledger.add(delta)
+	return e.trusted()
+}

@@ -1,0 +1,55 @@
+package rediskv
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+// getWindow is how many keys are asked for at once.
+const getWindow = 512
+
+// GetBatch implements [kv.BatchGetter].
+func (s *Store) GetBatch(ctx context.Context, keys [][]byte, found []kv.Entry, errs []error) {
+	for len(keys) > 0 {
+		n := min(len(keys), getWindow)
+		s.getWindow(ctx, keys[:n], found[:n], errs[:n])
+		keys, found, errs = keys[n:], found[n:], errs[n:]
+	}
+}
+
+// getWindow asks for all keys at once, and again for those that are worth it.
+func (s *Store) getWindow(ctx context.Context, keys [][]byte, found []kv.Entry, errs []error) {
+	answers := make([]*redis.StringCmd, len(keys))
+	err := s.do(ctx, "get", func(ctx context.Context) error {
+		pipe := s.client.Pipeline()
+		for i, key := range keys {
+			if answers[i] == nil || passes(answers[i].Err()) {
+				partition, _ := s.layout.place(key)
+				answers[i] = pipe.HGet(ctx, s.layout.hash(partition), string(key))
+			}
+		}
+		_, _ = pipe.Exec(ctx) // each answer has its error
+		for _, answer := range answers {
+			if err := answer.Err(); passes(err) {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, answer := range answers {
+		found[i], errs[i] = kv.Entry{}, err
+		if answer == nil {
+			continue // never asked
+		}
+		data, failed := answer.Bytes()
+		if errs[i] = s.explain("get", failed); errs[i] != nil {
+			continue
+		}
+		if found[i], errs[i] = kv.ParseEntry(data); errs[i] == nil {
+			found[i].Key = keys[i]
+		}
+	}
+}
