@@ -12,8 +12,8 @@ build: # the static binary, bin/thunderdb
 test: tools # everything but what takes minutes, with the race detector
 	$(GO) test -race ./...
 
-e2e: tools # a long network partition; the image and the compose file
-	$(GO) test -tags long -count 1 -run 'Partition|Compose' -timeout 10m -v $(E2E)
+e2e: tools # a long network partition; kill -9 again and again; the image and the compose file
+	$(GO) test -tags long -count 1 -run 'Partition|Compose|KillOnDisk' -timeout 10m -v $(E2E)
 
 check: fmt lint build test e2e # what CI runs
 
@@ -35,8 +35,8 @@ fuzz: # each fuzz target for half a minute
 			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime 30s ./$$(dirname $$f) || exit 1; done; done
 
 # What tests and benchmarks run, and the Debian packages that it is in.
-TOOLS = curl:curl bash:bash ip:iproute2 busybox:busybox-static
-bench: TOOLS = wrk:wrk ab:apache2-utils redis-server:redis-server
+TOOLS = curl:curl bash:bash ip:iproute2 busybox:busybox-static redis-server:redis-server memcached:memcached
+bench: TOOLS = wrk:wrk ab:apache2-utils redis-server:redis-server memcached:memcached
 
 tools:
 	@missing=$$(for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || echo $${t##*:}; done); \

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"cmd/thunderdb/e2e": {},
 	"cmd/thunderdb": {
 		"client", "httpapi", "kv", "kv/memcachekv", "kv/pebblekv", "kv/rediskv", "membership", "node", "node/peer",
+		"ring",
 	},
 }
 

@@ -146,7 +146,10 @@ func (c *serveConfig) logger(out io.Writer) hclog.Logger {
 func serve(ctx context.Context, cfg *serveConfig, logs io.Writer) error {
 	logger := cfg.logger(logs)
 	s, err := newServer(ctx, cfg, logger)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // it was stopped before it began
+		return nil
+	case err != nil:
 		return err
 	}
 	logger.Info("serving", "name", cfg.Name, "http", s.http.Addr().String(), "peer", s.peer.Addr().String(), "version", softwareVersion())

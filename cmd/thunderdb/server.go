@@ -31,8 +31,8 @@ type server struct {
 	logger     hclog.Logger
 }
 
-// newServer opens the listeners and puts the parts together. Its run starts
-// them.
+// newServer opens the listeners and the store and puts the parts together. Its
+// run starts them.
 func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *server, err error) {
 	s = &server{logger: logger}
 	defer func() {
@@ -40,14 +40,18 @@ func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *s
 			s.close()
 		}
 	}()
-	if s.store, err = cfg.open(ctx, cfg.Name, logger.Named("store")); err != nil {
-		return s, err
-	}
 	if s.http, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return s, fmt.Errorf("--http: %w", err)
 	}
 	if s.peer, err = net.Listen("tcp", cfg.Peer); err != nil {
 		return s, fmt.Errorf("--peer: %w", err)
+	}
+	err = whileOpening(ctx, cfg, s.http, logger.Named("http"), func() (err error) {
+		s.store, err = cfg.open(ctx, cfg.Name, logger.Named("store"))
+		return err
+	})
+	if err != nil {
+		return s, err
 	}
 	facts, err := s.facts(cfg)
 	if err != nil {
@@ -65,7 +69,7 @@ func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *s
 		Founder: cfg.founds(), FoundingWait: cfg.foundingWait(),
 	}, s.store, s.pool, logger.Named("node"))
 	if err != nil {
-		return s, fmt.Errorf("--store %s: %w", cfg.Store, err)
+		return s, cfg.fault(err)
 	}
 	s.api, err = httpapi.New(
 		httpapi.Config{Software: softwareVersion(), Limits: httpapi.Limits{Value: maxValue(s.store, int(cfg.MaxValue))}},

@@ -11,6 +11,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/kv/memcachekv"
+	"github.com/thunderdb/thunderdb/kv/pebblekv"
+	"github.com/thunderdb/thunderdb/kv/rediskv"
 )
 
 // storeFlags is what serve's flags say of the store.
@@ -50,17 +53,21 @@ func (f *storeFlags) validate() error {
 	switch f.kind() {
 	case storeMemory:
 	case storeDisk:
-		if f.Store == storeDisk {
+		if f.dir() == "" {
 			err = errors.New("name a directory, as in disk:/var/lib/thunderdb")
 		}
+	case storeRedis, storeRedisTLS:
+		err = rediskv.Check(f.Store)
+	case storeMemcached:
+		err = memcachekv.Check(f.Store)
 	default:
 		err = errors.New("want memory, disk:DIR, redis://HOST:PORT/DB or memcached://HOST:PORT")
 	}
 	if err != nil {
-		return fmt.Errorf("--store %q: %w", f.Store, err)
+		return f.fault(err)
 	}
 	if !f.Sync && f.kind() != storeDisk {
-		return fmt.Errorf("--sync=false is for --store disk:DIR, not for %s", f.Store)
+		return fmt.Errorf("--sync=false is for --store disk:DIR, not for %s", f.shown())
 	}
 	return f.parseMaxMemory()
 }
@@ -74,7 +81,7 @@ func (f *storeFlags) parseMaxMemory() error {
 		return fmt.Errorf("--max-memory %q: want a size, as in 512MiB", f.MaxMemoryText)
 	}
 	if f.kind() != storeMemory {
-		return fmt.Errorf("--max-memory is for --store memory, not for %s", f.Store)
+		return fmt.Errorf("--max-memory is for --store memory, not for %s", f.shown())
 	}
 	f.MaxMemory = int64(size)
 	return nil
@@ -93,11 +100,32 @@ func (f *storeFlags) open(ctx context.Context, name string, logger hclog.Logger)
 	switch f.kind() {
 	case storeMemory:
 		store, err = kv.NewMemory(kv.MemoryOptions{MaxBytes: f.MaxMemory})
+	case storeDisk:
+		store, err = pebblekv.Open(f.dir(), pebblekv.Options{NoSync: !f.Sync, Logger: logger})
+	case storeRedis, storeRedisTLS:
+		store, err = rediskv.Open(ctx, f.Store, rediskv.Options{Namespace: name, Logger: logger})
+	case storeMemcached:
+		store, err = memcachekv.Open(ctx, f.Store, memcachekv.Options{Namespace: name, Logger: logger})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--store %s: %w", f.Store, err)
+		return nil, f.fault(err)
 	}
 	return store, nil
+}
+
+// dir returns the directory of a store on disk.
+func (f *storeFlags) dir() string { return strings.TrimPrefix(f.Store, storeDisk) }
+
+// fault returns an error that names the store as it was asked for.
+func (f *storeFlags) fault(err error) error { return fmt.Errorf("--store %s: %w", f.shown(), err) }
+
+// shown returns what was asked for without a password.
+func (f *storeFlags) shown() string {
+	scheme, rest, ok := strings.Cut(f.Store, "://")
+	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {
+		return scheme + "://***@" + rest[at+1:]
+	}
+	return f.Store
 }
 
 // maxValue returns the largest value, in bytes, that a node takes: what its

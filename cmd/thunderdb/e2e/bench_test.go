@@ -158,30 +158,30 @@ func BenchmarkImport(b *testing.B) {
 
 // BenchmarkRedisPipe loads the same records into Redis, for comparison.
 func BenchmarkRedisPipe(b *testing.B) {
-	need(b, "redis-server", "redis-cli")
-	socket := filepath.Join(b.TempDir(), "redis.sock")
-	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
-	tcp := freePort(b)
-	server.Args = append(server.Args, "--port", tcp, "--bind", "127.0.0.1")
-	if err := server.Start(); err != nil {
-		b.Fatal(err)
+	s := startServer(b, redisServer())
+	for b.Loop() {
+		took := s.pipeIntoRedis(b, million)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(million/took.Seconds(), "records/s")
 	}
-	b.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-	await(b, 10*time.Second, func() error { return exec.Command("redis-cli", "-p", tcp, "ping").Run() })
+}
+
+// pipeIntoRedis sets so many records by redis-cli --pipe, and returns how long
+// that took.
+func (s *server) pipeIntoRedis(b *testing.B, count int) time.Duration {
+	b.Helper()
+	need(b, "redis-cli")
 	var text strings.Builder
-	for i := range million {
+	for i := range count {
 		fmt.Fprintf(&text, "*3\r\n$3\r\nSET\r\n$36\r\n%s\r\n$36\r\n%s\r\n", key36(i), value36)
 	}
-	for b.Loop() {
-		pipe := exec.Command("redis-cli", "-p", tcp, "--pipe")
-		pipe.Stdin = strings.NewReader(text.String())
-		began := time.Now()
-		if out, err := pipe.CombinedOutput(); err != nil {
-			b.Fatalf("redis-cli: %v\n%s", err, out)
-		}
-		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(million/time.Since(began).Seconds(), "records/s")
+	pipe := exec.Command("redis-cli", "-p", s.port, "--pipe")
+	pipe.Stdin = strings.NewReader(text.String())
+	began := time.Now()
+	if out, err := pipe.CombinedOutput(); err != nil {
+		b.Fatalf("redis-cli: %v\n%s", err, out)
 	}
+	return time.Since(began)
 }
 
 // BenchmarkAB is what the original measured: ab -n 10000 -c 100.
@@ -241,12 +241,18 @@ func importFile(b *testing.B, n *node, path string) (time.Duration, int64) {
 
 // peakMemory returns the most memory that a process had so far, in bytes; 0
 // where it has ended.
-func peakMemory(pid int) int64 {
+func peakMemory(pid int) int64 { return memoryOf(pid, "VmHWM:") }
+
+// residentMemory returns the memory that a process has now, in bytes; 0 where it
+// has ended.
+func residentMemory(pid int) int64 { return memoryOf(pid, "VmRSS:") }
+
+func memoryOf(pid int, field string) int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	_, after, _ := strings.Cut(string(text), "VmHWM:")
+	_, after, _ := strings.Cut(string(text), field)
 	kilobytes, err := strconv.ParseInt(strings.TrimSpace(strings.SplitN(after, "kB", 2)[0]), 10, 64)
 	if err != nil {
 		return 0 // between its end and our wait it has no memory

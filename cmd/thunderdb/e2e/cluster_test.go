@@ -57,24 +57,28 @@ func TestThreeProcesses(t *testing.T) {
 
 func TestOddKeys(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, 3)
+	oddKeys(t, startCluster(t, 3))
+}
+
+func oddKeys(t *testing.T, nodes []*node) {
+	t.Helper()
 	odd := []string{
 		"/", "//", ".", "..", "../..", "a/../b", "a//b", "a/b", " ", "\x00", "\x00\xff", "\xc3\x28", "%", "%2F", "%25",
 		"?", "#", "a?b=c", "+", "ключ", "\r\n", "a ", strings.Repeat("k", 1024), strings.Repeat("\xff", 1024),
 	}
 	for i, key := range odd {
 		value := fmt.Sprintf("value of %q", key)
-		if r := send(http.MethodPut, nodes[i%3].key(key), value); r.status != 201 {
+		if r := send(http.MethodPut, nodes[i%len(nodes)].key(key), value); r.status != 201 {
 			t.Errorf("put %q: %+v", key, r)
 			continue
 		}
-		if r := send(http.MethodGet, nodes[(i+1)%3].key(key), ""); r.body != value {
+		if r := send(http.MethodGet, nodes[(i+1)%len(nodes)].key(key), ""); r.body != value {
 			t.Errorf("get %q: %+v", key, r)
 		}
-		if r := send(http.MethodDelete, nodes[(i+2)%3].key(key), ""); r.status != 204 {
+		if r := send(http.MethodDelete, nodes[(i+2)%len(nodes)].key(key), ""); r.status != 204 {
 			t.Errorf("delete %q: %+v", key, r)
 		}
-		if r := send(http.MethodGet, nodes[i%3].key(key), ""); r.status != 404 || r.header.Get("ThunderDB-Deleted") != "true" {
+		if r := send(http.MethodGet, nodes[i%len(nodes)].key(key), ""); r.status != 404 || r.header.Get("ThunderDB-Deleted") != "true" {
 			t.Errorf("get %q after its delete: %+v", key, r)
 		}
 	}
@@ -366,21 +370,7 @@ func TestDuplicateNameIsRefused(t *testing.T) {
 	twin := newNode(t, "n2", strings.TrimSuffix(nodes[0].ip, ".1")+".9")
 	twin.args = append(twin.args, "--join", nodes[0].ip+":7946")
 	twin.start()
-	ended := make(chan error, 1)
-	go func() { ended <- twin.cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err == nil {
-			t.Error("the newcomer ended without an error")
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("the newcomer still runs")
-	}
-	text, err := os.ReadFile(twin.log)
-	if err != nil || !strings.Contains(string(text), "another node has this name") {
-		t.Errorf("it does not say why: %v\n%s", err, text)
-	}
-	twin.cmd = nil
+	twin.ends(t, "another node has this name")
 	awaitMembers(t, nodes, 2)
 }
 

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The image and the compose file, for real: three containers, one recreated
-// at a new address, a fourth that joins.
+// The image and the compose file, for real: three containers whose volumes
+// outlive them, one recreated at a new address, a fourth that joins.
 func TestCompose(t *testing.T) {
 	c := newCompose(t)
 	t.Cleanup(func() {
@@ -30,18 +30,19 @@ func TestCompose(t *testing.T) {
 	c.checkImage()
 	c.run("up", "-d", "thunder1", "thunder2", "thunder3")
 	c.awaitAlive(3)
-	for i := range 30 {
-		key, value := fmt.Sprintf("key-%d", i), fmt.Sprintf("value-%d", i)
-		if r := send(http.MethodPut, c.url(i%3, key), value); r.status != 201 {
-			t.Errorf("put %s: %+v", key, r)
-		}
-		for other := range 3 {
-			if r := send(http.MethodGet, c.url(other, key), ""); r.body != value {
-				t.Errorf("get %s through thunder%d: %+v", key, other+1, r)
-			}
+	for i := range composeKeys {
+		if r := send(http.MethodPut, c.url(i%3, fmt.Sprint("key-", i)), fmt.Sprint("value-", i)); r.status != 201 {
+			t.Errorf("put key %d: %+v", i, r)
 		}
 	}
+	c.checkKeys()
 	c.awaitHealthy("thunder1", "thunder2", "thunder3")
+
+	// All of it goes away but the volumes.
+	c.run("down")
+	c.run("up", "-d", "thunder1", "thunder2", "thunder3")
+	c.awaitAlive(3)
+	c.checkKeys()
 
 	// The fourth takes the address that thunder3 had, and thunder3 another.
 	was := c.address("thunder3")
@@ -53,6 +54,7 @@ func TestCompose(t *testing.T) {
 		t.Errorf("thunder3 is back at %s: another address was meant", now)
 	}
 	c.awaitAlive(4)
+	c.checkKeys()
 	for i := range 100 {
 		key := fmt.Sprintf("later-%d", i)
 		if r := send(http.MethodPut, c.url(i%3, key), key); r.status != 201 {
@@ -60,6 +62,21 @@ func TestCompose(t *testing.T) {
 		}
 		if r := send(http.MethodGet, c.url((i+1)%3, key), ""); r.body != key {
 			t.Errorf("get %s: %+v", key, r)
+		}
+	}
+}
+
+// composeKeys is how many keys are written at first.
+const composeKeys = 30
+
+// checkKeys reads them through each of the three.
+func (c *compose) checkKeys() {
+	c.t.Helper()
+	for i := range composeKeys {
+		for asked := range 3 {
+			if r := send(http.MethodGet, c.url(asked, fmt.Sprint("key-", i)), ""); r.body != fmt.Sprint("value-", i) {
+				c.t.Errorf("get key %d through thunder%d: %+v", i, asked+1, r)
+			}
 		}
 	}
 }

@@ -116,14 +116,19 @@ func (n *node) stop() error {
 }
 
 func (n *node) showLog() {
-	text, err := os.ReadFile(n.log)
-	if err != nil {
-		return
-	}
-	if lines := bytes.Split(text, []byte("\n")); len(lines) > 40 {
-		text = bytes.Join(lines[len(lines)-40:], []byte("\n"))
+	text := n.logText()
+	if lines := strings.Split(text, "\n"); len(lines) > 40 {
+		text = strings.Join(lines[len(lines)-40:], "\n")
 	}
 	n.t.Logf("the last of %s's log:\n%s", n.name, text)
+}
+
+func (n *node) logText() string {
+	text, err := os.ReadFile(n.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 func (n *node) url(path string) string { return n.base + path }
@@ -156,11 +161,15 @@ var browser = &http.Client{
 	Timeout:   15 * time.Second,
 }
 
-// send sends one request; status is 0 where no answer came.
-func send(method, address, body string) reply {
+// send sends one request, with headers in turns of name and value; status is 0
+// where no answer came.
+func send(method, address, body string, header ...string) reply {
 	req, err := http.NewRequestWithContext(context.Background(), method, address, strings.NewReader(body))
 	if err != nil {
 		return reply{body: err.Error()}
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := browser.Do(req)
 	if err != nil {
