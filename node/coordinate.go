@@ -45,7 +45,7 @@ func mayBeElsewhere(s *topology.State, p int, err error) bool {
 // newer returns the newer of two entries, or why it is not known.
 func newer(mine kv.Entry, err error, theirs kv.Entry, terr error) (kv.Entry, error) {
 	switch {
-	case errors.Is(terr, kv.ErrNotFound):
+	case errors.Is(terr, kv.ErrNotFound), err != nil && !errors.Is(err, kv.ErrNotFound):
 		return mine, err
 	case terr != nil:
 		return mine, terr
