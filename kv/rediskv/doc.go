@@ -30,7 +30,7 @@
 // beside it that knows the order. A hash has no order: a scan asks for the
 // partition's keys first, without their values, and sorts them here. That is
 // some 240 keys of a million; where one partition has a hundred thousand, the
-// server answers nobody else for some 10 ms.
+// server answers nobody else for some 30 ms.
 //
 // # What it promises
 //
