@@ -9,7 +9,7 @@ import (
 
 // maxShards is how many locks a Memory has at most. It is far above the number
 // of cores, so that two requests rarely meet.
-const maxShards = 256
+const maxShards = 128
 
 var (
 	_ Store   = (*Memory)(nil)
@@ -25,10 +25,11 @@ type MemoryOptions struct {
 	// Partitions is how many partitions the keys are kept apart in; 0 means
 	// [DefaultPartitions]. It must be the ring's number.
 	Partitions int
-	// MaxBytes bounds [Stats.Resident]. An Apply that would take a value while
-	// the store is above it returns ErrFull. Tombstones are still taken, and
-	// allocations are made whole, so the store may end up above it by those.
-	// 0 means no limit.
+	// MaxBytes bounds [Stats.Resident]; 0 means no limit. A value for which the
+	// store would have to grow above it, after it has won back what it can of
+	// what was replaced or deleted, is refused with ErrFull. One that fits in
+	// the place of the one it replaces is always taken, and so are tombstones,
+	// each of its key and about 25 bytes, which may take the store above it.
 	MaxBytes int64
 }
 
@@ -39,8 +40,9 @@ type MemoryOptions struct {
 // the garbage collector has nothing to walk. The partitions are spread over
 // shards; a shard is a lock and the slabs of its partitions, and each
 // partition has a table of its own. A table grows by itself, so that no growth
-// makes the whole store wait. A shard holds as many slabs as it can number, 4
-// GiB of small records or more of large ones, and then returns ErrFull.
+// makes the whole store wait. A shard holds as many slabs as it can number, 2
+// GiB of records of up to 4 KiB, and any number of larger ones, and then
+// returns ErrFull.
 type Memory struct {
 	partitions int
 	maxBytes   int64
@@ -49,11 +51,14 @@ type Memory struct {
 	shards     []shard
 	resident   atomic.Int64 // see Stats.Resident
 	expiring   ledger       // the live entries that have an expiry
+	huge       huge
 	sweep      sweeper
+	reclaimed  atomic.Uint32 // counts the shards that reclaim looks at
 	meta       metadata
 }
 
-// NewMemory returns an empty store. It fails where an option is negative.
+// NewMemory returns an empty store. It fails where an option is negative, or
+// where MaxBytes is less than an empty store takes and a slab for each shard.
 func NewMemory(opts MemoryOptions) (*Memory, error) {
 	if opts.Partitions < 0 || opts.MaxBytes < 0 {
 		return nil, fmt.Errorf("memory store: negative option: partitions %d, max bytes %d",
@@ -69,11 +74,19 @@ func NewMemory(opts MemoryOptions) (*Memory, error) {
 		shards:     make([]shard, min(opts.Partitions, maxShards)),
 	}
 	perShard := (opts.Partitions + len(m.shards) - 1) / len(m.shards)
+	empty := len(m.shards) * (shardBytes + perShard*tableBytes)
+	least := int64(empty + len(m.shards)*slabBytes + opts.Partitions*bucketBytes)
+	least += least / (tableReserve - 1)
+	if opts.MaxBytes > 0 && opts.MaxBytes < least {
+		return nil, fmt.Errorf("memory store: max bytes %d: with %d partitions it must be at least %d",
+			opts.MaxBytes, opts.Partitions, least)
+	}
 	for i := range m.shards {
 		m.shards[i].tables = make([]table, perShard)
-		m.shards[i].arena.resident = &m.resident
+		m.shards[i].arena = arena{resident: &m.resident, huge: &m.huge}
 	}
-	m.resident.Add(int64(len(m.shards)) * int64(shardBytes+perShard*tableBytes))
+	m.expiring.resident = &m.resident
+	m.resident.Add(int64(empty))
 	return m, nil
 }
 
@@ -104,11 +117,11 @@ func (m *Memory) Get(_ context.Context, key, dst []byte) (Entry, error) {
 		return Entry{}, ErrClosed
 	}
 	t := &s.tables[at.table]
-	pos, ok := t.find(&s.arena, at.tag, key)
-	if !ok {
+	sl := t.find(&s.arena, at.tag, key)
+	if sl == nil {
 		return Entry{}, ErrNotFound
 	}
-	r := m.dict.parse(s.arena.at(t.slots[pos].loc()))
+	r := m.dict.parse(s.arena.at(sl.loc()))
 	return Entry{
 		Key:         key,
 		Value:       append(dst[:0], r.value...),
@@ -136,7 +149,7 @@ func (m *Memory) Stats(now int64) Stats {
 	}
 	total.add(m.expiring.live(now))
 	st.Keys, st.Bytes = total.keys, total.bytes
-	st.Resident = m.resident.Load() + m.expiring.resident()
+	st.Resident = m.resident.Load()
 	return st
 }
 

@@ -2,7 +2,6 @@ package kv
 
 import (
 	"context"
-	"errors"
 	"sync"
 )
 
@@ -14,6 +13,8 @@ const (
 	// keys and values, where each entry counts for holdEntry more.
 	maxHold   = 128 << 10
 	holdEntry = 1 << 10
+	// warmEntries is how many entries are looked for at a time.
+	warmEntries = 64
 )
 
 // Apply implements [Store]. It ignores ctx, for it never waits long. A value
@@ -40,6 +41,7 @@ type batch struct {
 	places  []place   // of the entries
 	order   []int32   // the entries' indices by shard; nil is their own order
 	starts  []int32   // by shard, where its next entry goes in order
+	warmed  slot      // means nothing, but that warm must read
 }
 
 // batches keeps the room that sorting takes.
@@ -79,33 +81,69 @@ func (b *batch) index(n int) int {
 	return int(b.order[n])
 }
 
+// warm reads what the nth entry and those behind it in the same shard will be
+// looked for in: first all their buckets, then all their records, so that the
+// processor fetches many at a time.
+func (b *batch) warm(s *shard, n int) {
+	end, shard := n, b.places[b.order[n]].shard
+	for ; end < min(n+warmEntries, len(b.order)); end++ {
+		at := b.places[b.order[end]]
+		if at.shard != shard {
+			break
+		}
+		if home := s.tables[at.table].homeBucket(at.tag); home != nil {
+			b.warmed += home[0]
+		}
+	}
+	for _, i := range b.order[n:end] {
+		at := b.places[i]
+		home := s.tables[at.table].homeBucket(at.tag)
+		if home == nil {
+			continue
+		}
+		for _, sl := range home {
+			if sl != 0 && sl.tag() == at.tag {
+				r := s.arena.at(sl.loc())
+				b.warmed += slot(r[0]) + slot(r[min(cacheLine, len(r)-1)])
+			}
+		}
+	}
+}
+
 // apply applies the batch and returns ErrFull where any entry met it. After
 // any other error it stops.
 func (m *Memory) apply(b *batch) error {
 	clear(b.held)
 	var full error
+	work := maxReclaim
 	for n := 0; n < len(b.entries); {
-		next, err := m.applyRun(b, n)
-		if errors.Is(err, ErrClosed) {
+		next, lacking, err := m.applyRun(b, n)
+		if err != nil {
 			return err
 		}
-		if err != nil {
-			full = err
-		}
 		n = next
+		if lacking == 0 || m.reclaim(lacking, &work) {
+			continue // with the entry that there was no room for
+		}
+		full = ErrFull
+		n++
 	}
 	return full
 }
 
 // applyRun applies the nth entry of a batch and those behind it in the same
-// shard, under one lock, and returns the first that it left.
-func (m *Memory) applyRun(b *batch, n int) (next int, err error) {
+// shard, under one lock, and returns the first that it left. Where it left that
+// because the store is full, lacking is the bytes that it would grow by.
+func (m *Memory) applyRun(b *batch, n int) (next, lacking int, err error) {
 	shard := b.places[b.index(n)].shard
 	s := &m.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return n, ErrClosed
+		return n, 0, ErrClosed
+	}
+	if b.order != nil {
+		b.warm(s, n)
 	}
 	for work := 0; n < len(b.entries) && work < maxHold; n++ {
 		i := b.index(n)
@@ -113,83 +151,134 @@ func (m *Memory) applyRun(b *batch, n int) (next int, err error) {
 			break
 		}
 		e := &b.entries[i]
-		held, ferr := m.offer(s, b.places[i], e)
-		if ferr != nil {
-			err = ferr
-		} else if b.held != nil {
+		held, lacking := m.offer(s, b.places[i], e)
+		if lacking > 0 {
+			return n, lacking, nil
+		}
+		if b.held != nil {
 			b.held[i] = held
 		}
 		work += holdEntry + len(e.Key) + len(e.Value)
 	}
-	return n, err
+	return n, 0, nil
 }
 
 // offer offers one entry to its shard, which is locked, and returns the version
-// that the shard then holds. The error is ErrFull.
-func (m *Memory) offer(s *shard, at place, e *Entry) (Version, error) {
+// that the shard then holds. Where there is no room for it, nothing changes and
+// lacking is the bytes that the store would grow by.
+func (m *Memory) offer(s *shard, at place, e *Entry) (held Version, lacking int) {
 	t := &s.tables[at.table]
-	pos, found := t.find(&s.arena, at.tag, e.Key)
-	var old record
-	if found {
-		old = m.dict.parse(s.arena.at(t.slots[pos].loc()))
-		if !e.Supersedes(&Entry{Version: old.version, Deleted: old.flags&flagDeleted != 0}) {
-			return old.version, nil
-		}
-	}
-	d := m.dict.draft(e)
-	if !e.Deleted && !m.roomFor(s, d.size) {
-		return Version{}, ErrFull
-	}
-	var ok bool
-	if found {
-		// roomFor may have moved the old record, but it is the same there.
-		ok = m.replace(s, t, pos, &old, &d)
+	sl := t.find(&s.arena, at.tag, e.Key)
+	if sl == nil {
+		d := m.dict.draft(e)
+		lacking = m.insert(s, t, at.tag, &d)
 	} else {
-		ok = m.insert(s, t, at.tag, &d)
+		old := m.dict.parse(s.arena.at(sl.loc()))
+		if !e.Supersedes(&Entry{Version: old.version, Deleted: old.flags&flagDeleted != 0}) {
+			return old.version, 0
+		}
+		d := m.dict.draft(e)
+		lacking = m.replace(s, t, sl, &old, &d)
 	}
-	if !ok {
-		return Version{}, ErrFull
+	if lacking > 0 {
+		return Version{}, lacking
 	}
-	m.compact(s)
-	return e.Version, nil
+	if s.arena.wasteful() {
+		m.evacuate(s)
+	}
+	return e.Version, 0
 }
 
-// insert adds a record of a new key; it reports whether there was room.
-func (m *Memory) insert(s *shard, t *table, tag uint32, d *draft) bool {
+// insert adds a record of a new key. It returns 0, or the bytes that there
+// were lacking for it.
+func (m *Memory) insert(s *shard, t *table, tag uint32, d *draft) (lacking int) {
+	if lacking = m.lack(s, d, t.growth()); lacking > 0 {
+		return lacking
+	}
 	l, room, ok := s.arena.alloc(d.size)
 	if !ok {
-		return false
+		return slabBytes
 	}
 	d.write(room)
 	if t.full() {
 		m.resident.Add(t.grow())
 	}
-	t.slots[t.empty(tag)] = newSlot(tag, l)
+	t.insert(newSlot(tag, l))
 	t.used++
 	s.entries++
 	m.count(s, t, d.Entry)
-	return true
+	return 0
 }
 
-// replace puts a record in the place of the old one, which slot pos refers to;
-// it reports whether there was room.
-func (m *Memory) replace(s *shard, t *table, pos int, old *record, d *draft) bool {
-	l := t.slots[pos].loc()
-	if !rewritable(old.size, d.size) {
-		to, room, ok := s.arena.alloc(d.size)
-		if !ok {
-			return false
+// replace puts a record in the place of the old one, which a slot refers to.
+// It returns 0, or the bytes that there were lacking for it.
+func (m *Memory) replace(s *shard, t *table, sl *slot, old *record, d *draft) (lacking int) {
+	a := &s.arena
+	switch l := sl.loc(); {
+	case d.size == old.size:
+		a.rewrite(l, old.size, old.size, d)
+	case a.suits(l, old.size, d.size):
+		a.rewrite(l, old.size, a.roomAt(l, old.size), d)
+	default:
+		if lacking = m.relocate(s, sl, old.size, d); lacking > 0 {
+			return lacking
 		}
-		d.write(room)
-		m.uncount(s, t, old)
-		s.arena.kill(l, old.size)
-		t.slots[pos] = newSlot(t.slots[pos].tag(), to)
-	} else {
-		m.uncount(s, t, old)
-		s.arena.rewrite(l, old.size, d)
 	}
+	m.uncount(s, t, old)
 	m.count(s, t, d.Entry)
-	return true
+	return 0
+}
+
+// relocate puts a record in the place of the old one, of this size, and
+// somewhere else if that can be. It returns 0, or the bytes that there were
+// lacking for it.
+func (m *Memory) relocate(s *shard, sl *slot, old int, d *draft) (lacking int) {
+	a := &s.arena
+	lacking = m.lack(s, d, -a.ownSize(sl.loc()))
+	from := sl.loc() // lack may have moved it
+	if lacking == 0 {
+		if to, room, ok := a.alloc(d.size); ok {
+			d.write(room)
+			a.kill(from, old)
+			*sl = newSlot(sl.tag(), to)
+			return 0
+		}
+		lacking = slabBytes
+	}
+	room := a.roomAt(from, old)
+	if d.size > room {
+		return lacking
+	}
+	a.rewrite(from, old, room, d)
+	return 0
+}
+
+// lack returns how many bytes there are lacking under the limit for a record
+// more, where the store grows by extra besides; 0 is none. It wins back memory
+// of the shard for it.
+func (m *Memory) lack(s *shard, d *draft, extra int) int {
+	if d.Deleted {
+		return 0
+	}
+	a := &s.arena
+	for tries := maxMakeRoom; ; tries-- {
+		n := a.growth(d.size)
+		winnable := n > 0 && d.size <= min(maxShared, a.dead+a.headRoom())
+		if n += extra; n > 0 && n > extra {
+			n += int(m.maxBytes / tableReserve)
+		}
+		if !m.above(n) {
+			return 0
+		}
+		if !winnable || tries == 0 || !m.evacuate(s) {
+			return n
+		}
+	}
+}
+
+// above reports whether the store would be above its limit if it grew.
+func (m *Memory) above(growth int) bool {
+	return growth > 0 && m.maxBytes > 0 && m.resident.Load()+int64(growth) > m.maxBytes
 }
 
 // count adds an entry to what its shard counts; uncount takes it back.
@@ -214,63 +303,4 @@ func (m *Memory) uncount(s *shard, t *table, r *record) {
 		t.expiring--
 		m.expiring.sub(r.expires, c)
 	}
-}
-
-// roomFor reports whether a record of this size may be taken under the limit,
-// after winning back some memory of the shard where there is none.
-func (m *Memory) roomFor(s *shard, size int) bool {
-	if !m.above(int64(size)) {
-		return true
-	}
-	m.compact(s)
-	return !m.above(int64(size))
-}
-
-// above reports whether the store is above its limit with extra bytes more.
-func (m *Memory) above(extra int64) bool {
-	return m.maxBytes > 0 && m.resident.Load()+extra > m.maxBytes
-}
-
-// compact evacuates the worst slab of a shard where that is due: at most
-// maxSlab bytes are moved.
-func (m *Memory) compact(s *shard) {
-	pressed := m.above(m.maxBytes / 16)
-	id := s.arena.victim(pressed)
-	if id == 0 {
-		return
-	}
-	data := s.arena.slabs[id].data
-	for offset := 0; offset < len(data); {
-		b := data[offset:]
-		if n := fillerSize(b); n > 0 {
-			offset += n
-			continue
-		}
-		r := m.dict.parse(b)
-		if r.flags&flagDead == 0 && !m.move(s, location(id<<16|offset), &r, b[:r.size]) {
-			return
-		}
-		offset += r.size
-	}
-}
-
-// move copies a live record to the head slab. It reports whether there was
-// room.
-func (m *Memory) move(s *shard, from location, r *record, b []byte) bool {
-	to, room, ok := s.arena.alloc(r.size)
-	if !ok {
-		return false
-	}
-	copy(room, b)
-	at := m.place(r.key)
-	t := &s.tables[at.table]
-	pos := t.home(at.tag)
-	for t.slots[pos].loc() != from {
-		if pos++; pos == len(t.slots) {
-			pos = 0
-		}
-	}
-	t.slots[pos] = newSlot(at.tag, to)
-	s.arena.kill(from, r.size)
-	return true
 }

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
+	"sync/atomic"
 	"testing"
-	"unsafe"
 )
 
 // newMemory returns a store, closed when the test ends.
@@ -72,16 +73,17 @@ func churn(t testing.TB, m *Memory, rnd *rand.Rand, from, n int) {
 func checkMemory(t testing.TB, m *Memory) {
 	t.Helper()
 	resident := int64(len(m.shards)) * int64(shardBytes+len(m.shards[0].tables)*tableBytes)
-	var expiring ledger
+	expiring := ledger{resident: new(atomic.Int64)}
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.RLock()
 		resident += checkArena(t, m, &s.arena, checkTables(t, m, i, &expiring))
 		for j := range s.tables {
-			resident += int64(cap(s.tables[j].slots)) * int64(unsafe.Sizeof(slot(0)))
+			resident += int64(len(s.tables[j].buckets) * bucketBytes)
 		}
 		s.mu.RUnlock()
 	}
+	resident += int64(m.expiring.most * lineBytes)
 	if got := m.resident.Load(); got != resident {
 		t.Errorf("resident is %d, counted %d", got, resident)
 	}
@@ -102,7 +104,7 @@ func checkTables(t testing.TB, m *Memory, shard int, expiring *ledger) map[locat
 	for i := range s.tables {
 		tab := &s.tables[i]
 		used, expires := 0, 0
-		for pos, sl := range tab.slots {
+		for _, sl := range slices.Concat(bucketSlots(tab)...) {
 			if sl == 0 {
 				continue
 			}
@@ -110,10 +112,10 @@ func checkTables(t testing.TB, m *Memory, shard int, expiring *ledger) map[locat
 			r := m.dict.parse(s.arena.at(sl.loc()))
 			refs[sl.loc()] = true
 			if at := m.place(r.key); r.flags&flagDead != 0 || at != (place{uint32(shard), uint32(i), sl.tag()}) {
-				t.Errorf("slot %d of table %d refers to %q, flags %x, that belongs at %+v", pos, i, r.key, r.flags, at)
+				t.Errorf("a slot of table %d refers to %q, flags %x, that belongs at %+v", i, r.key, r.flags, at)
 			}
-			if found, ok := tab.find(&s.arena, sl.tag(), r.key); !ok || found != pos {
-				t.Errorf("%q in slot %d is found at %d, %v", r.key, pos, found, ok)
+			if found := tab.find(&s.arena, sl.tag(), r.key); found == nil || *found != sl {
+				t.Errorf("%q at %x is not found, or in another slot", r.key, sl.loc())
 			}
 			switch c := r.live(); {
 			case c.keys > 0 && r.expires != 0:
@@ -123,7 +125,7 @@ func checkTables(t testing.TB, m *Memory, shard int, expiring *ledger) map[locat
 				lasting.add(c)
 			}
 		}
-		if used != tab.used || expires != tab.expiring {
+		if used != int(tab.used) || expires != int(tab.expiring) {
 			t.Errorf("table %d counts %d used, %d expiring, but has %d, %d", i, tab.used, tab.expiring, used, expires)
 		}
 	}
@@ -133,37 +135,56 @@ func checkTables(t testing.TB, m *Memory, shard int, expiring *ledger) map[locat
 	return refs
 }
 
-// checkArena walks an arena's slabs: the records that are not dead must be
-// those referred to. It returns the bytes that the arena takes.
+// bucketSlots returns the slots of each bucket.
+func bucketSlots(t *table) [][]slot {
+	var all [][]slot
+	for i := range t.buckets {
+		all = append(all, t.buckets[i][:])
+	}
+	return all
+}
+
+// checkArena walks an arena's slabs: the records that are not dead, and those
+// that have memory of their own, must be those referred to. It returns the
+// bytes that the arena takes.
 func checkArena(t testing.TB, m *Memory, a *arena, refs map[location]bool) (resident int64) {
 	t.Helper()
 	live, dead, records := 0, 0, 0
-	for id := range a.slabs {
-		s := &a.slabs[id]
-		if cap(s.data) == 0 {
+	for id, slab := range a.slabs {
+		if slab == nil {
 			continue
 		}
-		slabLive := 0
-		for offset := 0; offset < len(s.data); {
-			if n := fillerSize(s.data[offset:]); n > 0 {
+		f, slabLive := a.fills[id], 0
+		for offset := 0; offset < int(f.used); {
+			if n := fillerSize(slab[offset:]); n > 0 {
 				offset += n
 				continue
 			}
-			r := m.dict.parse(s.data[offset:])
+			r := m.dict.parse(slab[offset:])
 			if r.flags&flagDead == 0 {
 				slabLive += r.size
 				records++
-				if l := location(id<<16 | offset); !refs[l] {
+				if l := newLocation(id, offset); !refs[l] {
 					t.Errorf("nothing refers to the record at %x", l)
 				}
 			}
 			offset += r.size
 		}
-		if slabLive != s.live || s.live == 0 && id != a.head {
-			t.Errorf("slab %d counts %d live bytes, has %d", id, s.live, slabLive)
+		if slabLive != int(f.live) || f.live == 0 && (id != a.head || f.used > 0) {
+			t.Errorf("slab %d counts %d live bytes, has %d", id, f.live, slabLive)
 		}
-		live, dead = live+slabLive, dead+len(s.data)-slabLive
-		resident += int64(cap(s.data) + slabBytes)
+		live, dead = live+slabLive, dead+int(f.used)-slabLive
+		resident += slabBytes
+	}
+	for id, own := range a.owns {
+		if own == nil {
+			continue
+		}
+		records++
+		if l := ownBit | location(id); !refs[l] {
+			t.Errorf("nothing refers to the record at %x", l)
+		}
+		resident += int64(cap(own) + ownBytes)
 	}
 	if live != a.live || dead != a.dead || records != len(refs) {
 		t.Errorf("the arena counts %d live and %d dead bytes, %d references, but has %d, %d, %d",

@@ -55,20 +55,22 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 	t := &s.tables[table]
 	// The table may have grown since: a record that this has put before the
 	// slot waits for the next round.
-	end := min(w.slot+sweepSlots, len(t.slots))
+	slots := len(t.buckets) * len(bucket{})
+	end := min(w.slot+sweepSlots, slots)
 	if t.expiring == 0 {
-		w.slot = len(t.slots)
+		w.slot = slots
 	}
 	for ; w.slot < end && examined < budget; w.slot++ {
-		if t.slots[w.slot] == 0 {
+		sl := &t.buckets[w.slot/len(bucket{})][w.slot%len(bucket{})]
+		if *sl == 0 {
 			continue
 		}
 		examined++
-		if m.sweepSlot(s, t, w.slot, now) {
+		if m.sweepSlot(s, t, sl, now) {
 			swept++
 		}
 	}
-	if w.slot == len(t.slots) {
+	if w.slot == slots {
 		w.slot = 0
 		w.partition = (w.partition + 1) % m.partitions
 	}
@@ -77,8 +79,8 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 
 // sweepSlot makes the entry that a slot refers to a tombstone, where it has
 // expired, and reports whether it did.
-func (m *Memory) sweepSlot(s *shard, t *table, pos int, now int64) bool {
-	r := m.dict.parse(s.arena.at(t.slots[pos].loc()))
+func (m *Memory) sweepSlot(s *shard, t *table, sl *slot, now int64) bool {
+	r := m.dict.parse(s.arena.at(sl.loc()))
 	if r.flags&flagDeleted != 0 || r.expires == 0 || now < r.expires {
 		return false
 	}
@@ -86,9 +88,11 @@ func (m *Memory) sweepSlot(s *shard, t *table, pos int, now int64) bool {
 	d := m.dict.draft(&Entry{Key: m.sweep.key, Version: r.version, Expires: r.expires, Deleted: true})
 	// It is smaller than the old one, so there is room but for a record that
 	// leaves its own slab while the shard is at its limit: then it stays.
-	if !m.replace(s, t, pos, &r, &d) {
+	if m.replace(s, t, sl, &r, &d) > 0 {
 		return false
 	}
-	m.compact(s)
+	if s.arena.wasteful() {
+		m.evacuate(s)
+	}
 	return true
 }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -72,7 +73,7 @@ func TestLedger(t *testing.T) {
 			rapid.Int64Range(0, 1<<62),
 		)
 		expiries := rapid.SliceOfN(moment, 1, 50).Draw(t, "expiries")
-		var l ledger
+		l := ledger{resident: new(atomic.Int64)}
 		for i, at := range expiries {
 			l.add(at, counts{1, int64(i)})
 		}

@@ -1,6 +1,9 @@
 package kv
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 const (
 	// pageSeconds is how many seconds a page of a ledger spans.
@@ -17,6 +20,9 @@ type ledger struct {
 	total counts
 	lines map[int64]counts // by second
 	pages map[int64]counts // by second / pageSeconds
+	most  int              // lines and pages that there were: maps do not shrink
+
+	resident *atomic.Int64 // the store's count of allocated bytes
 }
 
 // second returns the first whole second, in Unix time, at which an entry with
@@ -47,6 +53,10 @@ func (l *ledger) add(expires int64, c counts) {
 	l.total.add(c)
 	post(l.lines, at, c)
 	post(l.pages, floorDiv(at, pageSeconds), c)
+	if n := len(l.lines) + len(l.pages); n > l.most {
+		l.resident.Add(int64(n-l.most) * lineBytes)
+		l.most = n
+	}
 }
 
 // sub takes back what add counted.
@@ -82,11 +92,4 @@ func (l *ledger) live(now int64) counts {
 		live.sub(l.lines[s])
 	}
 	return live
-}
-
-// resident returns about how many bytes of memory the ledger takes.
-func (l *ledger) resident() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return int64(len(l.lines)+len(l.pages)) * lineBytes
 }

@@ -107,8 +107,8 @@ func fillerSize(b []byte) int {
 	return 0
 }
 
-// fill makes all of b filler.
-func fill(b []byte) {
+// fillUp makes all of b filler.
+func fillUp(b []byte) {
 	switch len(b) {
 	case 0:
 	case 1:

@@ -56,7 +56,8 @@ func (m *Memory) keys(partition int, from []byte) ([][]byte, error) {
 	t := &s.tables[table]
 	keys := make([][]byte, 0, t.used)
 	var room []byte // what keys are copied to
-	for _, sl := range t.slots {
+	for i := range len(t.buckets) * len(bucket{}) {
+		sl := t.buckets[i/len(bucket{})][i%len(bucket{})]
 		if sl == 0 {
 			continue
 		}
@@ -97,11 +98,11 @@ func (m *Memory) readPage(partition int, keys [][]byte, page *scanPage) (int, er
 	t := &s.tables[table]
 	n := 0
 	for ; n < min(len(keys), scanEntries) && len(page.values) < scanBytes; n++ {
-		pos, ok := t.find(&s.arena, m.place(keys[n]).tag, keys[n])
-		if !ok {
+		sl := t.find(&s.arena, m.place(keys[n]).tag, keys[n])
+		if sl == nil {
 			continue
 		}
-		r := m.dict.parse(s.arena.at(t.slots[pos].loc()))
+		r := m.dict.parse(s.arena.at(sl.loc()))
 		start := len(page.values)
 		page.values = append(page.values, r.value...)
 		page.entries = append(page.entries, Entry{

@@ -30,7 +30,7 @@ func checkSpace(t *testing.T, m *Memory) {
 	t.Helper()
 	checkMemory(t, m)
 	fresh := copyOf(t, m).Stats(0).Resident
-	limit := fresh*3/2 + int64(2*maxSlab*len(m.shards))
+	limit := fresh*3/2 + int64(2*slabSize*len(m.shards))
 	if got := m.Stats(0).Resident; got > limit {
 		t.Errorf("%d bytes are resident, where a new store has %d, and %d are tolerated", got, fresh, limit)
 	}
@@ -80,7 +80,7 @@ func TestLargeRecords(t *testing.T) {
 	m := newMemory(t, MemoryOptions{Partitions: 1})
 	put(t, m, Entry{Key: nthKey(1), Version: Version{Time: 1}})
 	empty := m.Stats(0).Resident
-	for n, size := range []int{maxShared, maxShared + 1, maxSlab, 1 << 20, 1 << 20, 7 << 17, 1 << 19, maxShared + 1} {
+	for n, size := range []int{maxShared, maxShared + 1, slabSize, 1 << 20, 1 << 20, 7 << 17, 1 << 19, maxShared + 1} {
 		put(t, m, Entry{Key: nthKey(1), Value: make([]byte, size), Version: Version{Time: uint64(n + 2)}})
 		if got, most := m.Stats(0).Resident-empty, int64(size*9/8+slabBytes); got > most {
 			t.Errorf("a value of %d bytes takes %d, want at most %d", size, got, most)
@@ -88,7 +88,7 @@ func TestLargeRecords(t *testing.T) {
 		checkMemory(t, m)
 	}
 	put(t, m, Entry{Key: nthKey(1), Version: Version{Time: 100}, Deleted: true})
-	if got := m.Stats(0).Resident; got > empty+maxSlab {
+	if got := m.Stats(0).Resident; got > empty+slabSize {
 		t.Errorf("%d bytes are left of a large record, %d were there before", got, empty)
 	}
 }
@@ -127,7 +127,7 @@ func fillMemory(t *testing.T, m *Memory, time uint64) int {
 		if held[1] != batch[1].Version {
 			t.Fatalf("the tombstone behind value %d was not taken: %v", n, err)
 		}
-		if got, limit := m.resident.Load(), m.maxBytes+maxSlab; got > limit {
+		if got, limit := m.resident.Load(), m.maxBytes+slabBytes; m.maxBytes > 0 && got > limit {
 			t.Fatalf("%d bytes are resident, the limit and a slab are %d", got, limit)
 		}
 		if err == nil {
@@ -141,25 +141,28 @@ func fillMemory(t *testing.T, m *Memory, time uint64) int {
 }
 
 // TestSlabNumbersRunOut: a shard that has used up its numbers takes what fits
-// its head slab and nothing else, and what it holds can be read and deleted.
+// its head slab and what needs none, and what it holds can be read, replaced
+// where it stands and deleted.
 func TestSlabNumbersRunOut(t *testing.T) {
 	t.Parallel()
 	m := newMemory(t, MemoryOptions{Partitions: 1})
-	e := Entry{Key: nthKey(1), Value: make([]byte, 500), Version: Version{Time: 1}}
-	put(t, m, e)
+	put(t, m, Entry{Key: nthKey(0), Value: make([]byte, 1000), Version: Version{Time: 1}})
 	a := &m.shards[0].arena
-	a.slabs = append(a.slabs, make([]slab, maxSlabs-len(a.slabs))...)
+	a.fills = append(a.fills, make([]fill, maxSlabs-len(a.slabs))...)
+	a.slabs = append(a.slabs, make([][]byte, maxSlabs-len(a.slabs))...)
 
-	for _, size := range []int{maxShared + 1, 4000} {
-		large := Entry{Key: nthKey(2), Value: make([]byte, size), Version: Version{Time: 2}}
-		if err := m.Apply(t.Context(), []Entry{large}, nil); !errors.Is(err, ErrFull) {
-			t.Errorf("a value of %d bytes: %v, want ErrFull", size, err)
+	n := fillMemory(t, m, 1)
+	if n < slabSize/1200 || n > slabSize/1000 {
+		t.Errorf("the head slab takes %d values of 1000 bytes", n)
+	}
+	put(t, m, Entry{Key: nthKey(n), Value: make([]byte, maxShared+1), Version: Version{Time: 2}})
+	put(t, m, Entry{Key: nthKey(1), Value: make([]byte, 1000), Version: Version{Time: 2}})
+	for i := range n {
+		if got, err := m.Get(t.Context(), nthKey(i), nil); err != nil || len(got.Value) != 1000 {
+			t.Errorf("got %d bytes of value %d, %v", len(got.Value), i, err)
 		}
 	}
-	put(t, m, Entry{Key: nthKey(3), Value: make([]byte, 100), Version: Version{Time: 2}})
-	if got, err := m.Get(t.Context(), e.Key, nil); err != nil || len(got.Value) != len(e.Value) {
-		t.Errorf("got %d bytes, %v", len(got.Value), err)
-	}
+	put(t, m, Entry{Key: nthKey(n), Version: Version{Time: 3}, Deleted: true})
 	put(t, m, Entry{Key: nthKey(1), Version: Version{Time: 3}, Deleted: true})
 	checkMemory(t, m)
 	a.free = []int{500, 501, 502} // and with few numbers left over

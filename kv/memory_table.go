@@ -1,0 +1,122 @@
+package kv
+
+import (
+	"slices"
+	"unsafe"
+)
+
+const (
+	tableBytes  = int(unsafe.Sizeof(table{}))
+	bucketBytes = int(unsafe.Sizeof(bucket{}))
+	cacheLine   = bucketBytes
+)
+
+// slot refers to a record: its key's tag in the upper half, its location in
+// the lower. 0 is an empty slot.
+type slot uint64
+
+func newSlot(tag uint32, l location) slot { return slot(tag)<<32 | slot(l) }
+func (s slot) tag() uint32                { return uint32(s >> 32) }
+func (s slot) loc() location              { return location(s) }
+
+// bucket is as many slots as fit a line of the processor's cache, filled from
+// the first on. The allocator aligns arrays of buckets to such lines.
+type bucket [8]slot
+
+// table is the index of one partition: a hash table of buckets. A slot whose
+// home bucket is full stands in the next one that is not. Nothing is ever
+// removed, for tombstones stay.
+type table struct {
+	buckets  []bucket // as many as it likes, not a power of two
+	used     uint32   // slots that are not empty
+	expiring uint32   // records that have an expiry and are no tombstones
+}
+
+// home returns the first bucket that tag may stand in.
+func (t *table) home(tag uint32) int {
+	return int(uint64(tag) * uint64(len(t.buckets)) >> 32)
+}
+
+// homeBucket returns the first bucket that tag may stand in, or nil where the
+// table is empty.
+func (t *table) homeBucket(tag uint32) *bucket {
+	if len(t.buckets) == 0 {
+		return nil
+	}
+	return &t.buckets[t.home(tag)]
+}
+
+// after returns the bucket that takes what bucket i has no room for.
+func (t *table) after(i int) int {
+	if i++; i < len(t.buckets) {
+		return i
+	}
+	return 0
+}
+
+// find returns the slot of key, or nil where there is none.
+func (t *table) find(a *arena, tag uint32, key []byte) *slot {
+	if len(t.buckets) == 0 {
+		return nil
+	}
+	for i := t.home(tag); ; i = t.after(i) {
+		b := &t.buckets[i]
+		for j, s := range b {
+			if s == 0 {
+				return nil
+			}
+			if s.tag() == tag && keyEquals(a.at(s.loc()), key) {
+				return &b[j]
+			}
+		}
+	}
+}
+
+// slotOf returns the slot that has this tag and location.
+func (t *table) slotOf(tag uint32, l location) *slot {
+	for i := t.home(tag); ; i = t.after(i) {
+		if j := slices.Index(t.buckets[i][:], newSlot(tag, l)); j >= 0 {
+			return &t.buckets[i][j]
+		}
+	}
+}
+
+// insert adds a slot; there must be an empty one.
+func (t *table) insert(s slot) {
+	for i := t.home(s.tag()); ; i = t.after(i) {
+		if j := slices.Index(t.buckets[i][:], 0); j >= 0 {
+			t.buckets[i][j] = s
+			return
+		}
+	}
+}
+
+// full reports whether the table should grow before it takes a slot more. At
+// seven eighths, few slots stand outside of their home.
+func (t *table) full() bool { return int(t.used)+1 > len(t.buckets)*7 }
+
+// growth returns about by how many bytes the table grows before it takes a
+// slot more.
+func (t *table) growth() int {
+	if !t.full() {
+		return 0
+	}
+	return (len(t.buckets)/4 + 1) * bucketBytes
+}
+
+// grow makes the table a quarter larger and returns by how many bytes.
+func (t *table) grow() int64 {
+	old := t.buckets
+	// Grow rounds up to what the allocator hands out anyway.
+	t.buckets = slices.Grow[[]bucket](nil, len(old)+len(old)/4+1)
+	t.buckets = t.buckets[:cap(t.buckets)]
+	clear(t.buckets)
+	for i := range old {
+		for _, s := range old[i] {
+			if s != 0 {
+				t.insert(s)
+			}
+		}
+	}
+	return int64((len(t.buckets) - len(old)) * bucketBytes)
+}
