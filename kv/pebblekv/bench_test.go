@@ -149,7 +149,7 @@ func BenchmarkRatio(b *testing.B) {
 		{"writers=1/batch=1000/value=36/nosync", 1, 1000, 36, true, false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			var ours, theirs vfs.FS = vfs.Default, vfs.Default
+			ours, theirs := vfs.Default, vfs.Default
 			if c.steady {
 				ours, theirs = steadyFS{vfs.NewMem()}, steadyFS{vfs.NewMem()}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -32,13 +33,18 @@ func (i *injector) MaybeError(op errorfs.Op) error {
 	if i.off.Load() || op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 		return nil
 	}
-	if errors.Is(i.err, syscall.ENOSPC) && i.many > 1 && op.Kind == errorfs.OpFileSync {
+	if errors.Is(i.err, syscall.ENOSPC) && i.many > 1 && isSync(op) {
 		return nil // of a disk that is full, not one that found out too late
 	}
 	if n := i.count.Add(1) - 1; n < i.first || n >= i.first+i.many {
 		return nil
 	}
 	return &os.PathError{Op: "inject", Path: op.Path, Err: i.err}
+}
+
+// isSync reports whether a change is a sync.
+func isSync(op errorfs.Op) bool {
+	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
 }
 
 // allowedError reports whether a call may return this while the disk fails.
@@ -138,7 +144,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("the workload makes %d changes", changes)
 	stride := int64(1)
 	if testing.Short() || raceEnabled {
-		stride = 7
+		stride = 15
 	}
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
 		for name, many := range map[string]int64{"once": 1, "from then on": 1 << 40} {
@@ -189,4 +195,57 @@ func TestUnreadable(t *testing.T) {
 	failing.Store(false)
 	d.model.offered([]kv.Entry{newer})
 	d.model.check(t, s)
+}
+
+// TestUnsyncedIsNotShown holds up the sync of a write: nobody sees it before it
+// is sure to last, and nobody else waits for it.
+func TestUnsyncedIsNotShown(t *testing.T) {
+	t.Parallel()
+	var armed atomic.Bool
+	syncing, release := make(chan struct{}), make(chan struct{})
+	cfg := crashConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if isSync(op) && armed.CompareAndSwap(true, false) {
+			close(syncing)
+			<-release
+		}
+		return nil
+	})))
+	s := mustOpen(t, cfg)
+	defer s.Close()
+	other := wideEntry(0, 10)
+	if err := put(s, other); err != nil {
+		t.Fatal(err)
+	}
+	armed.Store(true)
+	var group sync.WaitGroup
+	e := wideEntry(1, 10)
+	var shown, released atomic.Bool
+	group.Go(func() {
+		if err := put(s, e); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-syncing:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a write is not synced")
+	}
+	group.Go(func() {
+		_, err := s.Get(context.Background(), e.Key, nil)
+		shown.Store(true)
+		if !released.Load() {
+			t.Errorf("Get returns %v before the entry is synced", err)
+		}
+		if err != nil {
+			t.Errorf("Get: %v", err)
+		}
+	})
+	for n := 0; n < 10_000 && !shown.Load(); n++ {
+		if got, err := s.Get(context.Background(), other.Key, nil); err != nil || !sameEntry(&got, &other) {
+			t.Fatalf("Get of another key: %+v, %v", got, err)
+		}
+	}
+	released.Store(true)
+	close(release)
+	group.Wait()
 }
