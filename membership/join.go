@@ -118,7 +118,7 @@ func (p *Pool) alone(waited time.Duration) bool {
 		return true
 	}
 	facts := &p.self.Load().facts
-	return (facts.Founding || facts.Member) && waited >= p.cfg.Timing.Silence
+	return (facts.Founding || facts.Member || facts.Ring > 0) && waited >= p.cfg.Timing.Silence
 }
 
 // settle deals with a rival for this node's name. Its error is

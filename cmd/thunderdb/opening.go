@@ -25,7 +25,7 @@ var errOpening = fmt.Errorf("%w: the store is being opened", node.ErrNotReady)
 // l is open afterwards.
 func whileOpening(ctx context.Context, cfg *serveConfig, l net.Listener, logger hclog.Logger, do func() error) error {
 	b := opening{name: cfg.Name}
-	api, err := httpapi.New(httpapi.Config{Software: softwareVersion()},
+	api, err := httpapi.New(httpapi.Config{Software: softwareVersion(), Timeouts: httpapi.Timeouts{Drain: 200 * time.Millisecond}},
 		httpapi.Backend{Keys: b, Lister: b, Cluster: b, Load: b.load},
 		logger, prometheus.NewRegistry())
 	if err != nil {
@@ -38,7 +38,11 @@ func whileOpening(ctx context.Context, cfg *serveConfig, l net.Listener, logger 
 	go func() { served <- api.Serve(serving, &borrowed{TCPListener: tcp}) }()
 	err = do()
 	stop()
-	return errors.Join(err, <-served, tcp.SetDeadline(time.Time{}))
+	// A client that was cut off is no reason not to start.
+	if cut := <-served; cut != nil {
+		logger.Debug("answering while the store was opened", "error", cut)
+	}
+	return errors.Join(err, tcp.SetDeadline(time.Time{}))
 }
 
 // borrowed is a listener that is given back and not closed.

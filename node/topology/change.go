@@ -33,7 +33,7 @@ func (d *driver) settle(ctx context.Context, s *State) {
 		d.complain("ring version waits for acknowledgements", err)
 		return
 	}
-	if err := d.adopt(s.history(), s.Version()); err != nil {
+	if err := d.adopt(ctx, s.history(), s.Version()); err != nil {
 		d.logger.Error("settle the ring", "error", err)
 		return
 	}
@@ -87,7 +87,7 @@ func (d *driver) extend(ctx context.Context, s *State, view *membership.View) {
 		return
 	}
 	slices.SortFunc(next.Members, func(a, b ring.Member) int { return strings.Compare(a.Name, b.Name) })
-	if err := d.adopt(append(s.history(), next), s.Version()); err != nil {
+	if err := d.adopt(ctx, append(s.history(), next), s.Version()); err != nil {
 		d.logger.Error("take in new members", "error", err)
 		return
 	}

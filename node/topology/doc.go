@@ -17,7 +17,7 @@
 //     that it admitted under an earlier one is still running.
 //
 //  4. When all members of v have acknowledged v, twice from the same processes
-//     because one that restarts forgets, it is settled, and the driver tells
+//     because one that restarts may forget, it is settled, and the driver tells
 //     them. Until then a member does not serve the partitions that v
 //     gives to it; requests for them wait. So whoever served them before has
 //     stopped, and every write that it acknowledged is in its store.
@@ -34,7 +34,9 @@
 //  7. What a node adopts it saves in its store first, with its clock. So a node
 //     whose store outlives it comes back with all that it acknowledged: by 4, no
 //     later version than the one it knows can have been settled meanwhile, and
-//     it serves at once what it served before.
+//     it serves what it served before, alone if need be. Those that are up it
+//     asks first all the same: a server that keeps its store may have come back
+//     with an older state.
 //
 // A member that is down stalls a change of the ring, and with it, where the
 // change has begun, the partitions that it moves. The promise holds for the

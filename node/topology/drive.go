@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -46,13 +47,15 @@ type driver struct {
 // tried again at the next tick.
 func (d *driver) step(ctx context.Context) {
 	view := d.pool.View()
-	d.resume()
+	if !d.resume(ctx, view) {
+		return // until then nothing is learned, founded or driven
+	}
 	d.catchUp(ctx, view)
 	s := d.State()
 	d.announce(s)
 	switch {
 	case s == nil:
-		d.found(view)
+		d.found(ctx, view)
 	case s.Self < 0: // not a member: it only follows
 	case s.Settled && d.drives(s):
 		d.extend(ctx, s, view)
@@ -101,41 +104,55 @@ func (d *driver) catchUp(ctx context.Context, view *membership.View) {
 	if !d.pool.Joined() {
 		return // the name may be another's, and with it the place in the ring
 	}
-	known := uint64(0)
-	if s := d.State(); s != nil {
-		known = s.Version()
-	}
-	var ahead []string
-	for _, n := range view.Nodes() {
-		if n.Name != d.cfg.Name && n.Ring > known && up(n) {
-			ahead = append(ahead, n.Name)
-		}
-	}
-	if known == 0 {
-		d.complain("learn the ring", d.learnNewest(ctx, ahead))
+	s := d.State()
+	if s == nil {
+		d.complain("learn the ring", d.learnNewest(ctx, d.ahead(view, 1)))
 		return
 	}
-	d.complain("learn the newest ring", each(ahead, func(i int) error { return d.Refresh(ctx, ahead[i]) }))
+	ahead := d.ahead(view, s.Version()+1)
+	d.complain("learn the newest ring", each(ahead, func(i int) error { return d.Refresh(ctx, ahead[i].Name) }))
+}
+
+// ahead returns the other nodes that are up and know this ring version, or a
+// newer one.
+func (d *driver) ahead(view *membership.View, version uint64) []membership.Node {
+	var out []membership.Node
+	for _, n := range view.Nodes() {
+		if n.Name != d.cfg.Name && n.Ring >= version && up(n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // learnNewest takes over the newest ring that the nodes know, and nothing
 // before all have answered: this node may have been a member, and have
 // acknowledged in an earlier life what only some of them know.
-func (d *driver) learnNewest(ctx context.Context, nodes []string) error {
-	answers := make([]Knowledge, len(nodes))
-	err := each(nodes, func(i int) (err error) {
-		answers[i], err = d.ask(ctx, nodes[i], Pull, Knowledge{Clock: d.clock.Last()})
-		return err
-	})
+func (d *driver) learnNewest(ctx context.Context, nodes []membership.Node) error {
+	answers, err := d.pullAll(ctx, nodes)
 	if err != nil {
 		return err
 	}
 	slices.SortStableFunc(answers, func(a, b Knowledge) int { return cmp.Compare(b.version(), a.version()) })
 	var errs []error
 	for _, answer := range answers {
-		errs = append(errs, d.learn(answer))
+		errs = append(errs, d.learn(ctx, answer))
 	}
 	return errors.Join(errs...)
+}
+
+// pullAll asks nodes what they know. The error is nil when all have answered,
+// and none with less than it says by gossip that it knows.
+func (d *driver) pullAll(ctx context.Context, nodes []membership.Node) ([]Knowledge, error) {
+	answers := make([]Knowledge, len(nodes))
+	err := each(nodes, func(i int) (err error) {
+		answers[i], err = d.ask(ctx, nodes[i].Name, Pull, Knowledge{Clock: d.clock.Last()})
+		if err == nil && answers[i].version() < nodes[i].Ring {
+			err = fmt.Errorf("%s knows ring %d, and says nothing of it", nodes[i].Name, nodes[i].Ring)
+		}
+		return err
+	})
+	return answers, err
 }
 
 // others returns the names of all members but this node.

@@ -37,8 +37,14 @@ type Knowledge struct {
 // none.
 func (in *Knowledge) version() uint64 { return uint64(len(in.History)) }
 
-// knowledge returns what this keeper knows.
-func (k *Keeper) knowledge() Knowledge { return k.told(k.state.Load()) }
+// knowledge returns what this keeper knows: what it will resume with, while it
+// has yet to.
+func (k *Keeper) knowledge() Knowledge {
+	if saved := k.pending(); saved != nil {
+		return Knowledge{History: saved.History, Settled: saved.Settled, Clock: k.clock.Last(), Life: k.life}
+	}
+	return k.told(k.state.Load())
+}
 
 // told returns what a keeper in this state, which may be nil, tells.
 func (k *Keeper) told(s *State) Knowledge {
@@ -55,9 +61,9 @@ func (k *Keeper) told(s *State) Knowledge {
 }
 
 // learn takes over what another keeper knows.
-func (k *Keeper) learn(in Knowledge) error {
+func (k *Keeper) learn(ctx context.Context, in Knowledge) error {
 	k.clock.Observe(in.Clock)
-	return k.adopt(in.History, in.Settled)
+	return k.adopt(ctx, in.History, in.Settled)
 }
 
 // AnswerPull answers a Pull.
@@ -72,7 +78,7 @@ func (k *Keeper) AnswerOffer(ctx context.Context, raw json.RawMessage) (any, err
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return nil, fmt.Errorf("read %s: %w", Offer, err)
 	}
-	if err := k.learn(in); err != nil {
+	if err := k.learn(ctx, in); err != nil {
 		return nil, err
 	}
 	for {
@@ -113,7 +119,7 @@ func (k *Keeper) exchange(ctx context.Context, node, question string, in Knowled
 	if err != nil {
 		return out, err
 	}
-	if err := k.learn(out); err != nil {
+	if err := k.learn(ctx, out); err != nil {
 		return out, fmt.Errorf("%s to %s: %w", question, node, err)
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"time"
@@ -10,7 +11,7 @@ import (
 )
 
 // found writes version 1 when this node may, and nobody else has or will.
-func (d *driver) found(view *membership.View) {
+func (d *driver) found(ctx context.Context, view *membership.View) {
 	if !d.cfg.Founder || !d.pool.Joined() || time.Since(d.began) < d.cfg.FoundingWait {
 		return
 	}
@@ -33,7 +34,7 @@ func (d *driver) found(view *membership.View) {
 		Members:    []ring.Member{{Name: d.cfg.Name, Weight: max(1, self.Weight), Zone: self.Zone}},
 	}
 	d.logger.Info("founding a cluster", "cluster", record.Cluster)
-	if err := d.adopt([]ring.Record{record}, 1); err != nil {
+	if err := d.adopt(ctx, []ring.Record{record}, 1); err != nil {
 		d.logger.Error("found a cluster", "error", err)
 	}
 }

@@ -59,12 +59,16 @@ type Keeper struct {
 	life   uint64 // see Knowledge.Life
 
 	state atomic.Pointer[State] // nil while no ring is known
-	saved *Knowledge            // what Load has read and Run has yet to take up
 	first chan struct{}         // closed when the first ring is adopted
 	poke  chan struct{}         // capacity 1: look again now
 
-	mu      sync.Mutex // held while state changes; guards retired
+	// changing has room for one: who changes state, and saves it first, which
+	// may take its time.
+	changing chan struct{}
+
+	mu      sync.Mutex // guards what follows
 	retired []*State   // older states that may still have users
+	saved   *Knowledge // what Load has read and nobody has taken up yet
 }
 
 // New returns a keeper that knows no ring, and saves what it learns in meta
@@ -81,6 +85,8 @@ func New(cfg Config, meta kv.Metadata, pool Pool, asker Asker, clock *kv.Clock, 
 		life:  rand.Uint64(),
 		first: make(chan struct{}),
 		poke:  make(chan struct{}, 1),
+
+		changing: make(chan struct{}, 1),
 	}
 }
 
@@ -136,17 +142,26 @@ func (k *Keeper) Behind() {
 // known, or settles what is known. It never goes back, and refuses another
 // cluster's. Of two records of one version, which only a driver that died
 // half-way can have left behind, the one adopted first stays, and is never
-// settled by what is said of the other. What cannot be saved is not adopted.
-func (k *Keeper) adopt(history []ring.Record, settled uint64) error {
+// settled by what is said of the other. What cannot be saved is not adopted;
+// saving ends with ctx.
+func (k *Keeper) adopt(ctx context.Context, history []ring.Record, settled uint64) error {
 	if len(history) == 0 {
 		return nil
 	}
 	if err := check(history); err != nil {
 		return err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	select {
+	case k.changing <- struct{}{}:
+		defer func() { <-k.changing }()
+	case <-ctx.Done():
+		return fmt.Errorf("adopt ring %d: %w", len(history), ctx.Err())
+	}
 	newest := uint64(len(history))
+	if saved := k.pending(); saved != nil && (history[0].Cluster != saved.History[0].Cluster || newest < saved.version()) {
+		return fmt.Errorf("ring %d of cluster %s offered to a node that has acknowledged ring %d of cluster %s",
+			newest, history[0].Cluster, saved.version(), saved.History[0].Cluster)
+	}
 	old := k.state.Load()
 	if old != nil {
 		if cluster := history[0].Cluster; cluster != old.Cluster() {
@@ -164,7 +179,7 @@ func (k *Keeper) adopt(history []ring.Record, settled uint64) error {
 		return err
 	}
 	next := newState(k.cfg.Name, rings, settled >= newest)
-	if err := k.save(next); err != nil {
+	if err := k.save(ctx, next); err != nil {
 		return err
 	}
 	k.replace(old, next)
@@ -210,8 +225,11 @@ func sameRecord(a, b ring.Record) bool {
 		a.Replicas == b.Replicas && slices.Equal(a.Members, b.Members)
 }
 
-// replace makes next the current state. mu is held.
+// replace makes next the current state. Its caller has k.changing.
 func (k *Keeper) replace(old, next *State) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.saved = nil
 	k.state.Store(next)
 	if old == nil {
 		close(k.first)

@@ -43,33 +43,55 @@ func (k *Keeper) Load(ctx context.Context) error {
 	if err := check(saved.History); err != nil {
 		return fmt.Errorf("load the ring: %w: %w", kv.ErrCorrupt, err)
 	}
+	k.mu.Lock()
 	k.saved = saved
+	k.mu.Unlock()
 	newest := saved.History[len(saved.History)-1]
 	return k.pool.Update(func(f *membership.Facts) {
 		f.Cluster, f.Ring = newest.Cluster, newest.Version
-		for _, m := range newest.Members {
-			f.Member = f.Member || m.Name == k.cfg.Name
-		}
 	})
 }
 
-// resume takes up what Load has read, once it is certain that the node's name,
-// and with it the place in the ring, is not another's by now.
-func (d *driver) resume() {
-	if d.saved == nil || !d.pool.Joined() {
-		return
+// pending returns what Load has read and nobody has taken up yet, or nil.
+func (k *Keeper) pending() *Knowledge {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.saved
+}
+
+// resume takes up what Load has read, or what a node that is up knows beyond
+// it, once it is certain that the node's name, and with it the place in the
+// ring, is not another's by now. All who are up are asked, for a store that is
+// not ours may have been set back to an older state. It reports whether nothing
+// is left to take up.
+func (d *driver) resume(ctx context.Context, view *membership.View) bool {
+	saved := d.pending()
+	if saved == nil {
+		return true
 	}
-	if err := d.learn(*d.saved); err != nil {
-		d.complain("resume with the ring of the last run", err)
-		return
+	if !d.pool.Joined() {
+		return false
 	}
-	d.saved = nil
+	newest := *saved
+	answers, err := d.pullAll(ctx, d.ahead(view, 1))
+	for _, a := range answers {
+		d.clock.Observe(a.Clock)
+		if a.version() > newest.version() || a.Settled > newest.Settled && sameHistory(a.History, newest.History) {
+			newest = a
+		}
+	}
+	if err == nil {
+		d.clock.Observe(saved.Clock)
+		err = d.learn(ctx, newest)
+	}
+	d.complain("resume with the ring of the last run", err)
+	return err == nil
 }
 
 // save keeps what this keeper is about to know where its entries are, so that
 // a process that comes later over the same store has acknowledged what this
 // one has.
-func (k *Keeper) save(s *State) error {
+func (k *Keeper) save(ctx context.Context, s *State) error {
 	if k.meta == nil {
 		return nil
 	}
@@ -77,7 +99,7 @@ func (k *Keeper) save(s *State) error {
 	if err != nil {
 		return fmt.Errorf("save the ring: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	if err := k.meta.SaveMeta(ctx, savedName, data); err != nil {
 		return fmt.Errorf("save the ring: %w", err)

@@ -276,11 +276,11 @@ func TestAdoptRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				k := w.start("n1", false)
-				if err := k.adopt([]ring.Record{one, two}, 1); err != nil {
+				if err := k.adopt(w.t.Context(), []ring.Record{one, two}, 1); err != nil {
 					t.Fatal(err)
 				}
 				before := k.State()
-				if err := k.adopt(tt.history, tt.settled); err == nil {
+				if err := k.adopt(w.t.Context(), tt.history, tt.settled); err == nil {
 					t.Error("no error")
 				}
 				if k.State() != before {
@@ -296,7 +296,7 @@ func TestOlderRingIsIgnored(t *testing.T) {
 		k := w.start("n1", false)
 		one, two := record(1, "c", "n1"), record(2, "c", "n1", "n2")
 		for _, history := range [][]ring.Record{{one, two}, {one}} {
-			if err := k.adopt(history, 0); err != nil {
+			if err := k.adopt(w.t.Context(), history, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
