@@ -98,6 +98,13 @@ type Durable interface {
 	Durable() bool
 }
 
+// Evictor is a Store that may drop entries by itself.
+type Evictor interface {
+	// Evicts reports whether what the store does not hold may have been there,
+	// and have been newer than what another store holds. It does not change.
+	Evicts() bool
+}
+
 // Metadata is a Store that keeps beside its entries a few small facts about
 // the node that uses it: who it is and what it has agreed to. They last as
 // long as the entries, and are lost together with them and not without.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // asking answers for the nodes whose peer addresses it is given, as their peer
@@ -228,5 +230,49 @@ func TestSeeds(t *testing.T) {
 		if got := fmt.Sprint(host, " ", port); err == nil && got != want || err != nil && want != "" {
 			t.Errorf("seed %q: %q, %v, want %q", seed, got, err, want)
 		}
+	}
+}
+
+// A second process over a copy of a node's store, which remembers the ring, is
+// the one that ends, also when it meets the first before anybody else.
+func TestTwinOverACopyOfTheStore(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		t.Run(fmt.Sprint("direct=", direct), func(t *testing.T) {
+			t.Parallel()
+			lab := newLab()
+			a := lab.start(t, "a", member)
+			var peers sync.Map // *testNode by peer address
+			asks := func(c *Config) {
+				c.Identify = func(_ context.Context, addr string) (string, uint64, error) {
+					n, ok := peers.Load(addr)
+					if !ok {
+						return "", 0, errors.New("connection refused")
+					}
+					return "b", n.(*testNode).cfg.Facts.Boot, nil
+				}
+			}
+			b := lab.start(t, "b", edits(member, seeds(a.Addr()), asks))
+			peers.Store("b:7947", b)
+			seeAll(t, a, b)
+			until(t, "the first to join", b.Joined)
+			seed := a.Addr()
+			if direct {
+				seed = b.Addr()
+			}
+			twin := lab.start(t, "b", edits(seeds(seed), asks, func(c *Config) {
+				c.Facts.Peer, c.Facts.Ring = "b2:7947", 2
+			}))
+			peers.Store("b2:7947", twin)
+			select {
+			case <-twin.done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("the twin goes on")
+			}
+			select {
+			case <-b.done:
+				t.Error("the first has ended")
+			default:
+			}
+		})
 	}
 }

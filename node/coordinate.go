@@ -29,17 +29,25 @@ func (n *Node) coordinate(ctx context.Context, s *topology.State, p int, op *kv.
 // where one of them did not answer: then the entry is this node's own.
 func (n *Node) newest(ctx context.Context, s *topology.State, p int, key, dst []byte) (kv.Entry, error) {
 	mine, err := n.store.Get(ctx, key, dst)
-	if !mayBeElsewhere(s, p, err) {
+	if !n.mayBeElsewhere(s, p, err) {
 		return mine, err
 	}
 	theirs, terr := n.inherit(ctx, s, s.Former(p), key)
 	return newer(mine, err, theirs, terr)
 }
 
-// mayBeElsewhere reports whether a former owner of a partition may hold a newer
-// entry of a key than this node, whose store answered with err.
-func mayBeElsewhere(s *topology.State, p int, err error) bool {
-	return len(s.Former(p)) > 0 && (err == nil && s.Returned(p) || errors.Is(err, kv.ErrNotFound))
+// mayBeElsewhere reports whether a former owner of a partition may hold the
+// newest entry of a key, where this node's store answered with err. A store that
+// evicts may have had a newer one: then the key is absent, and no old value of
+// it comes back.
+func (n *Node) mayBeElsewhere(s *topology.State, p int, err error) bool {
+	switch {
+	case len(s.Former(p)) == 0:
+		return false
+	case errors.Is(err, kv.ErrNotFound):
+		return !n.evicts
+	}
+	return err == nil && s.Returned(p)
 }
 
 // newer returns the newer of two entries, or why it is not known.

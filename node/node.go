@@ -42,6 +42,7 @@ type Node struct {
 	logger hclog.Logger
 	store  kv.Store
 	lasts  bool // the store is kv.Durable
+	evicts bool // the store is a kv.Evictor
 	// batches is the store where it is one; else nil.
 	batches kv.BatchGetter
 	clock   *kv.Clock
@@ -69,10 +70,12 @@ func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, lo
 	}
 	durable, _ := store.(kv.Durable)
 	batches, _ := store.(kv.BatchGetter)
+	evictor, _ := store.(kv.Evictor)
 	n := &Node{
 		cfg: cfg, store: store, pool: pool, logger: logger,
 		id:      id,
 		lasts:   durable != nil && durable.Durable(),
+		evicts:  evictor != nil && evictor.Evicts(),
 		batches: batches,
 		clock:   kv.NewClock(cfg.Wall),
 		locks:   newKeyLocks(),

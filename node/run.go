@@ -18,6 +18,10 @@ import (
 // once.
 const maxInheriting = 64
 
+// maxWriting is how many keys of a run are locked at once, so that a store that
+// takes its time holds up few others.
+const maxWriting = 256
+
 // kind is how a node runs an operation.
 type kind int
 
@@ -48,7 +52,7 @@ func (n *Node) runAll(ctx context.Context, s *topology.State, ops []kv.Op, resul
 			end++
 		}
 		if k == writing {
-			end = i + distinct(ops[i:end])
+			end = i + distinct(ops[i:min(end, i+maxWriting)])
 		}
 		n.run(ctx, s, k, ops[i:end], results[i:end])
 		i = end
@@ -91,31 +95,51 @@ func distinct(ops []kv.Op) int {
 
 // getAll is get of each key.
 func (n *Node) getAll(ctx context.Context, s *topology.State, ops []kv.Op, results []kv.Result) {
-	r := newRun(len(ops))
-	r.read(ctx, n, ops)
-	for i := range ops {
-		if p := s.Ring.Partition(ops[i].Key); mayBeElsewhere(s, p, r.errs[i]) {
-			results[i] = n.get(ctx, s, p, ops[i].Key, nil)
-		} else {
-			results[i] = n.shown(r.found[i], r.errs[i])
+	f := newFetch(len(ops))
+	f.read(ctx, n, ops)
+	inParallel(len(ops), func(i int) func() {
+		p := s.Ring.Partition(ops[i].Key)
+		if n.mayBeElsewhere(s, p, f.errs[i]) {
+			return func() { results[i] = n.get(ctx, s, p, ops[i].Key, nil) }
 		}
-	}
+		results[i] = n.shown(f.found[i], f.errs[i])
+		return nil
+	})
 }
 
-// run is what several operations need of the store.
-type run struct {
-	found []kv.Entry // by operation: what the store holds
+// inParallel runs what work returns for each of n, where it is not nil, some at
+// a time.
+func inParallel(n int, work func(i int) func()) {
+	var working sync.WaitGroup
+	free := make(chan struct{}, maxInheriting)
+	for i := range n {
+		do := work(i)
+		if do == nil {
+			continue
+		}
+		free <- struct{}{}
+		working.Go(func() {
+			defer func() { <-free }()
+			do()
+		})
+	}
+	working.Wait()
+}
+
+// fetch is what the store holds of several operations' keys.
+type fetch struct {
+	found []kv.Entry // by operation
 	errs  []error
 	value []byte // receives values that nobody wants
 }
 
-func newRun(n int) *run { return &run{found: make([]kv.Entry, n), errs: make([]error, n)} }
+func newFetch(n int) *fetch { return &fetch{found: make([]kv.Entry, n), errs: make([]error, n)} }
 
 // read reads the operations' keys with their values.
-func (r *run) read(ctx context.Context, n *Node, ops []kv.Op) {
+func (f *fetch) read(ctx context.Context, n *Node, ops []kv.Op) {
 	if n.batches == nil {
 		for i := range ops {
-			r.found[i], r.errs[i] = n.store.Get(ctx, ops[i].Key, nil)
+			f.found[i], f.errs[i] = n.store.Get(ctx, ops[i].Key, nil)
 		}
 		return
 	}
@@ -123,18 +147,18 @@ func (r *run) read(ctx context.Context, n *Node, ops []kv.Op) {
 	for i := range ops {
 		keys[i] = ops[i].Key
 	}
-	n.batches.GetBatch(ctx, keys, r.found, r.errs)
+	n.batches.GetBatch(ctx, keys, f.found, f.errs)
 }
 
 // peek reads the operations' keys; what stands in Value means nothing.
-func (r *run) peek(ctx context.Context, n *Node, ops []kv.Op) {
+func (f *fetch) peek(ctx context.Context, n *Node, ops []kv.Op) {
 	if n.batches != nil {
-		r.read(ctx, n, ops)
+		f.read(ctx, n, ops)
 		return
 	}
 	for i := range ops {
-		r.found[i], r.errs[i] = n.store.Get(ctx, ops[i].Key, r.value)
-		r.value = r.found[i].Value[:0]
+		f.found[i], f.errs[i] = n.store.Get(ctx, ops[i].Key, f.value)
+		f.value = f.found[i].Value[:0]
 	}
 }
 
@@ -143,12 +167,18 @@ func (n *Node) writeAll(ctx context.Context, s *topology.State, ops []kv.Op, res
 	theirs := n.allElsewhere(ctx, s, ops)
 	unlock := n.locks.all(ops)
 	defer unlock()
-	r := newRun(len(ops))
-	r.peek(ctx, n, ops)
+	if err := ctx.Err(); err != nil { // whoever held a lock took too long
+		for i := range results {
+			results[i] = kv.Result{Err: err}
+		}
+		return
+	}
+	f := newFetch(len(ops))
+	f.peek(ctx, n, ops)
 	entries := make([]kv.Entry, 0, len(ops))
 	decided := make([]int, 0, len(ops)) // the operations that entries are of
 	for i := range ops {
-		old, err := r.found[i], r.errs[i]
+		old, err := f.found[i], f.errs[i]
 		if theirs != nil {
 			old, err = newer(old, err, theirs[i].Entry, theirs[i].Err)
 		}
@@ -172,12 +202,10 @@ func (n *Node) writeAll(ctx context.Context, s *topology.State, ops []kv.Op, res
 // theirs ever had another owner.
 func (n *Node) allElsewhere(ctx context.Context, s *topology.State, ops []kv.Op) []kv.Result {
 	var theirs []kv.Result
-	var asking sync.WaitGroup
-	free := make(chan struct{}, maxInheriting)
-	for i := range ops {
+	inParallel(len(ops), func(i int) func() {
 		p := s.Ring.Partition(ops[i].Key)
 		if len(s.Former(p)) == 0 {
-			continue
+			return nil
 		}
 		if theirs == nil {
 			theirs = make([]kv.Result, len(ops))
@@ -185,12 +213,7 @@ func (n *Node) allElsewhere(ctx context.Context, s *topology.State, ops []kv.Op)
 				theirs[j].Err = kv.ErrNotFound
 			}
 		}
-		free <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-free }()
-			theirs[i].Entry, theirs[i].Err = n.elsewhere(ctx, s, p, ops[i].Key, nil)
-		})
-	}
-	asking.Wait()
+		return func() { theirs[i].Entry, theirs[i].Err = n.elsewhere(ctx, s, p, ops[i].Key, nil) }
+	})
 	return theirs
 }

@@ -13,10 +13,10 @@ var _ peer.Handler = (*Node)(nil)
 // Serve runs what another node asks of this one. It never forwards.
 func (n *Node) Serve(ctx context.Context, call *peer.Call) {
 	if call.Lane == peer.Local {
-		r := newRun(len(call.Ops))
-		r.read(ctx, n, call.Ops)
+		f := newFetch(len(call.Ops))
+		f.read(ctx, n, call.Ops)
 		for i := range call.Results {
-			call.Results[i] = kv.Result{Entry: r.found[i], Err: r.errs[i]}
+			call.Results[i] = kv.Result{Entry: f.found[i], Err: f.errs[i]}
 		}
 		return
 	}

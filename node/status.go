@@ -111,7 +111,9 @@ func (n *Node) held(ctx context.Context, view *membership.View) map[string]Stats
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statsTimeout)
 	defer cancel()
 	var mu sync.Mutex // guards held
-	held := map[string]Stats{n.cfg.Name: n.ownStats()}
+	held := map[string]Stats{}
+	own := make(chan Stats, 1) // the store may be a server that does not answer
+	go func() { own <- n.ownStats() }()
 	var wg sync.WaitGroup
 	for _, node := range view.Nodes() {
 		if node.Name == n.cfg.Name || node.Status == membership.Down {
@@ -128,6 +130,10 @@ func (n *Node) held(ctx context.Context, view *membership.View) map[string]Stats
 		})
 	}
 	wg.Wait()
+	select {
+	case held[n.cfg.Name] = <-own:
+	case <-ctx.Done(): // shown as holding nothing
+	}
 	n.stats.asked, n.stats.byNode = time.Now(), held
 	return held
 }

@@ -23,14 +23,16 @@ func (n *Node) sweep(ctx context.Context) error {
 	}
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
-	for {
+	for failing := false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if _, err := expirer.Expire(ctx, n.clock.Now(), sweepBudget); err != nil && ctx.Err() == nil {
-			n.logger.Warn("sweep expired entries", "error", err)
+		_, err := expirer.Expire(ctx, n.clock.Now(), sweepBudget)
+		if err != nil && ctx.Err() == nil && !failing {
+			n.logger.Warn("expired entries are not swept for now", "error", err)
 		}
+		failing = err != nil
 	}
 }

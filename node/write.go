@@ -45,6 +45,9 @@ func (n *Node) write(ctx context.Context, s *topology.State, p int, op *kv.Op) k
 	lock := n.locks.of(op.Key)
 	lock.Lock()
 	defer lock.Unlock()
+	if ctx.Err() != nil { // whoever held the lock took too long
+		return kv.Result{Err: ctx.Err()}
+	}
 	mine, err := n.store.Get(ctx, op.Key, sc.value)
 	if cap(mine.Value) > cap(sc.value) {
 		sc.value = mine.Value[:0] // the store made it larger
@@ -111,7 +114,7 @@ func (n *Node) elsewhere(
 	if len(s.Former(p)) == 0 {
 		return kv.Entry{}, kv.ErrNotFound
 	}
-	if _, err := n.store.Get(ctx, key, dst); !mayBeElsewhere(s, p, err) {
+	if _, err := n.store.Get(ctx, key, dst); !n.mayBeElsewhere(s, p, err) {
 		return kv.Entry{}, kv.ErrNotFound
 	}
 	return n.inherit(ctx, s, s.Former(p), key)
