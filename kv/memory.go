@@ -46,6 +46,7 @@ type MemoryOptions struct {
 type Memory struct {
 	partitions int
 	maxBytes   int64
+	full       error        // ErrFull, with the limit
 	seed       maphash.Seed // of the tags, so that nobody can aim keys at one slot
 	dict       dictionary
 	shards     []shard
@@ -70,15 +71,19 @@ func NewMemory(opts MemoryOptions) (*Memory, error) {
 	m := &Memory{
 		partitions: opts.Partitions,
 		maxBytes:   opts.MaxBytes,
+		full:       ErrFull,
 		seed:       maphash.MakeSeed(),
 		shards:     make([]shard, min(opts.Partitions, maxShards)),
+	}
+	if opts.MaxBytes > 0 {
+		m.full = fmt.Errorf("%w: the memory it may take, %d bytes, is in use", ErrFull, opts.MaxBytes)
 	}
 	perShard := (opts.Partitions + len(m.shards) - 1) / len(m.shards)
 	empty := len(m.shards) * (shardBytes + perShard*tableBytes)
 	least := int64(empty + len(m.shards)*slabBytes + opts.Partitions*bucketBytes)
 	least += least / (tableReserve - 1)
 	if opts.MaxBytes > 0 && opts.MaxBytes < least {
-		return nil, fmt.Errorf("memory store: max bytes %d: with %d partitions it must be at least %d",
+		return nil, fmt.Errorf("memory store: max bytes %d: with %d partitions it must be at least %d bytes",
 			opts.MaxBytes, opts.Partitions, least)
 	}
 	for i := range m.shards {

@@ -125,7 +125,7 @@ func (m *Memory) apply(b *batch) error {
 		if lacking == 0 || m.reclaim(lacking, &work) {
 			continue // with the entry that there was no room for
 		}
-		full = ErrFull
+		full = m.full
 		n++
 	}
 	return full

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/node/peer"
@@ -48,10 +50,26 @@ func (n *Node) admitAll(ctx context.Context, routed uint64, ops []kv.Op) (*topol
 		if s != nil {
 			s.Release()
 		}
-		if err := n.awaitNewer(ctx, s, routed); err != nil {
+		if err := n.awaitOwn(ctx, s, routed); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// ringPatience is for how long the requests of other nodes wait at one that
+// knows no ring, as after a restart.
+const ringPatience = time.Second
+
+func (n *Node) awaitOwn(ctx context.Context, s *topology.State, routed uint64) error {
+	if s != nil {
+		return n.awaitNewer(ctx, s, routed)
+	}
+	short, cancel := context.WithTimeout(ctx, ringPatience)
+	defer cancel()
+	if _, err := n.keeper.Wait(short, func(*topology.State) bool { return true }); err != nil {
+		return fmt.Errorf("%s knows no ring yet: %w", n.cfg.Name, peer.ErrUnavailable)
+	}
+	return nil
 }
 
 func (n *Node) allOpen(s *topology.State, ops []kv.Op) bool {

@@ -84,7 +84,11 @@ func (f *storeFlags) parseMaxMemory() error {
 		return fmt.Errorf("--max-memory is for --store memory, not for %s", f.shown())
 	}
 	f.MaxMemory = int64(size)
-	return nil
+	store, err := kv.NewMemory(kv.MemoryOptions{MaxBytes: f.MaxMemory})
+	if err != nil {
+		return fmt.Errorf("--max-memory %s: %w", f.MaxMemoryText, err)
+	}
+	return store.Close()
 }
 
 // nodeStore is what a node needs of its store, whichever it is.
@@ -121,11 +125,11 @@ func (f *storeFlags) fault(err error) error { return fmt.Errorf("--store %s: %w"
 
 // shown returns what was asked for without a password.
 func (f *storeFlags) shown() string {
-	scheme, rest, ok := strings.Cut(f.Store, "://")
-	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {
-		return scheme + "://***@" + rest[at+1:]
+	at := strings.LastIndex(f.Store, "@")
+	if at < 0 || f.kind() == storeDisk {
+		return f.Store
 	}
-	return f.Store
+	return f.kind() + "***" + f.Store[at:] // also where it is misspelt
 }
 
 // maxValue returns the largest value, in bytes, that a node takes: what its

@@ -21,15 +21,15 @@ func Check(url string) error {
 func parseURL(url string) ([]string, error) {
 	list, ok := strings.CutPrefix(url, scheme)
 	if !ok {
-		return nil, fmt.Errorf("%q is no Memcached URL: want %shost:port[,host:port...]", url, scheme)
+		return nil, fmt.Errorf("not a Memcached URL: want %shost:port[,host:port...]", scheme)
 	}
 	var addrs []string
 	for addr := range strings.SplitSeq(list, ",") {
 		if err := checkAddress(addr); err != nil {
-			return nil, fmt.Errorf("%q: %w; want %shost:port[,host:port...]", url, err, scheme)
+			return nil, fmt.Errorf("%w; want %shost:port[,host:port...]", err, scheme) // the URL may have a password
 		}
 		if slices.Contains(addrs, addr) {
-			return nil, fmt.Errorf("%q lists %s twice", url, addr)
+			return nil, fmt.Errorf("%s is listed twice", addr)
 		}
 		addrs = append(addrs, addr)
 	}

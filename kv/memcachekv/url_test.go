@@ -28,11 +28,11 @@ func TestURL(t *testing.T) {
 func TestMalformedURL(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"":                              "no Memcached URL",
-		"cache:11211":                   "no Memcached URL",
-		"memcache://cache:11211":        "no Memcached URL",
-		"redis://cache:11211":           "no Memcached URL",
-		"memcached:cache:11211":         "no Memcached URL",
+		"":                              "not a Memcached URL",
+		"cache:11211":                   "not a Memcached URL",
+		"memcache://cache:11211":        "not a Memcached URL",
+		"redis://cache:11211":           "not a Memcached URL",
+		"memcached:cache:11211":         "not a Memcached URL",
 		"memcached://":                  "an address is missing",
 		"memcached://a:1,":              "an address is missing",
 		"memcached://a:1,,b:1":          "an address is missing",
@@ -49,7 +49,7 @@ func TestMalformedURL(t *testing.T) {
 		"memcached://cache:11211?a=b":   `"?" has no meaning`,
 		"memcached://user:pw@cache:1":   `"@" has no meaning`,
 		"memcached://a:1, b:1":          `" " has no meaning`,
-		"memcached://a:1,b:1,a:1":       "lists a:1 twice",
+		"memcached://a:1,b:1,a:1":       "a:1 is listed twice",
 		"memcached://a:1,memcached://b": `"/" has no meaning`,
 	} {
 		err := Check(url)

@@ -179,8 +179,10 @@ func (k *Keeper) adopt(ctx context.Context, history []ring.Record, settled uint6
 		return err
 	}
 	next := newState(k.cfg.Name, rings, settled >= newest)
-	if err := k.save(ctx, next); err != nil {
-		return err
+	if !k.isSaved(next) {
+		if err := k.save(ctx, next); err != nil {
+			return err
+		}
 	}
 	k.replace(old, next)
 	return nil

@@ -88,6 +88,13 @@ func (d *driver) resume(ctx context.Context, view *membership.View) bool {
 	return err == nil
 }
 
+// isSaved reports whether a state is what Load has read: then it is in the
+// store already, which may be full.
+func (k *Keeper) isSaved(s *State) bool {
+	saved, now := k.pending(), k.told(s)
+	return saved != nil && now.Settled == saved.Settled && sameHistory(now.History, saved.History)
+}
+
 // save keeps what this keeper is about to know where its entries are, so that
 // a process that comes later over the same store has acknowledged what this
 // one has.

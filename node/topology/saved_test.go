@@ -232,3 +232,15 @@ func TestLoadRefusesWhatNobodySaved(t *testing.T) {
 		}
 	}
 }
+
+// Taking up what is in the store needs no write to it: it may be full.
+func TestResumeOverAFullStore(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.start("n1", true)
+		w.await(1, "n1")
+		meta := w.places["n1"].meta
+		w.stopAll()
+		w.startOver(failing{meta}, "n1", true)
+		w.await(1, "n1")
+	})
+}
