@@ -49,6 +49,10 @@
 // deletions like any other write: Memcached finds room for the new item before
 // it frees the old one. Metadata that grow much may then be refused as well.
 //
+// In a cluster of nodes, one whose entries are here never asks the former
+// owners of a partition that has moved to it: what it has not is no sign that
+// it was not told. So what moved is a miss there until it is written again.
+//
 // A namespace belongs to one process at a time, by a lease that lapses 6 s
 // after its process was last heard of.
 //

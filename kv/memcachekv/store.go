@@ -19,6 +19,7 @@ var (
 	_ kv.Store       = (*Store)(nil)
 	_ kv.Metadata    = (*Store)(nil)
 	_ kv.BatchGetter = (*Store)(nil)
+	_ kv.Evictor     = (*Store)(nil)
 )
 
 const (
@@ -72,6 +73,10 @@ type Store struct {
 	record   record
 	written  atomic.Uint64 // Number of the record that was last stored or read
 }
+
+// Evicts implements [kv.Evictor]: servers drop entries when they are full, and
+// when they are restarted, also those that run with -M.
+func (st *Store) Evicts() bool { return true }
 
 // names are the keys of the items that every server, or the first, has beside
 // entries.

@@ -226,7 +226,7 @@ func (w *work) applyKey(places []place) error {
 			}
 		}
 		if err := w.room.admit(e, int64(len(e.Key)+len(e.Value)+overhead)); err != nil {
-			w.full = cmpErr(w.full, err)
+			w.full = first(w.full, err)
 			continue
 		}
 		now, winner = *e, e
@@ -246,8 +246,8 @@ func (w *work) applyKey(places []place) error {
 	return w.stage(int(p.partition), old, winner)
 }
 
-// cmpErr returns the first of two errors that there is.
-func cmpErr(a, b error) error {
+// first returns the first of two errors that there is.
+func first(a, b error) error {
 	if a != nil {
 		return a
 	}

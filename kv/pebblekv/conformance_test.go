@@ -31,28 +31,39 @@ func mustOpen(t testing.TB, cfg config) *Store {
 	return s
 }
 
-// conformance is how the suite is to use stores with such a config.
-func conformance(config func(t *testing.T) config) (kvtest.Config, kvtest.Open) {
+// fewPartitions is how many partitions stores have that need not have as many
+// as usual: the suite looks at each of them again and again.
+const fewPartitions = 61
+
+// conformance is how the suite is to use stores with such a config, which have
+// so many partitions.
+func conformance(partitions int, config func(t *testing.T) config) (kvtest.Config, kvtest.Open) {
 	return kvtest.Config{
-		Slow: true,
-		Reopen: func(t *testing.T, store kv.Store) kv.Store {
-			cfg := store.(*Store).cfg
-			if err := store.Close(); err != nil {
-				t.Fatal(err)
-			}
+			Slow: true, Partitions: partitions,
+			Reopen: func(t *testing.T, store kv.Store) kv.Store {
+				cfg := store.(*Store).cfg
+				if err := store.Close(); err != nil {
+					t.Fatal(err)
+				}
+				return mustOpen(t, cfg)
+			},
+		}, func(t *testing.T) kv.Store {
+			cfg := config(t)
+			cfg.partitions = partitions
 			return mustOpen(t, cfg)
-		},
-	}, func(t *testing.T) kv.Store { return mustOpen(t, config(t)) }
+		}
 }
 
 func TestConformanceInMemory(t *testing.T) {
 	t.Parallel()
-	suite, open := conformance(func(*testing.T) config {
+	suite, open := conformance(fewPartitions, func(*testing.T) config {
 		return small("/store", vfs.NewMem())
 	})
 	if !raceEnabled { // it takes a minute there
 		suite.OpenFull = func(t *testing.T) kv.Store {
-			return mustOpen(t, small("/store", &limitedFS{MemFS: vfs.NewMem(), total: 8 << 20}))
+			cfg := small("/store", &limitedFS{MemFS: vfs.NewMem(), total: 8 << 20})
+			cfg.partitions = fewPartitions
+			return mustOpen(t, cfg)
 		}
 	}
 	suite.Run(t, open)
@@ -60,7 +71,11 @@ func TestConformanceInMemory(t *testing.T) {
 
 func TestConformanceOnDisk(t *testing.T) {
 	t.Parallel()
-	suite, open := conformance(func(t *testing.T) config {
+	partitions := kv.DefaultPartitions
+	if raceEnabled {
+		partitions = fewPartitions
+	}
+	suite, open := conformance(partitions, func(t *testing.T) config {
 		cfg := small(t.TempDir(), vfs.Default)
 		cfg.noSync = true
 		return cfg

@@ -203,7 +203,11 @@ func crashConfig(fs vfs.FS) config {
 // are those of what is there.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(12) {
+	seeds := uint64(12)
+	if raceEnabled || testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			w := &workload{rnd: rand.New(rand.NewPCG(seed, 1))}

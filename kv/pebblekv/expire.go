@@ -82,15 +82,27 @@ func stageExpiry(batch *pebble.Batch, partition int, old, now *kv.Entry) (added 
 }
 
 // Stats implements [kv.Counter]. It looks at the entries that have expired by
-// now and are no tombstones yet, so it takes the longer the more there are. It
-// is zero where the store is closed or the disk failed.
+// now and are no tombstones yet, so it takes the longer the more there are.
+// While the disk fails, and once the store is closed, it returns what it did
+// last.
 func (s *Store) Stats(now int64) kv.Stats {
 	var st kv.Stats
-	_ = s.read(context.Background(), func(e *engine) (err error) { // the zero Stats say it
+	err := s.read(context.Background(), func(e *engine) (err error) {
 		st, err = e.stats(now)
 		return err
 	})
-	return st
+	s.last.mu.Lock()
+	defer s.last.mu.Unlock()
+	if err == nil {
+		s.last.stats = st
+	}
+	return s.last.stats
+}
+
+// lastStats is what Stats returned last.
+type lastStats struct {
+	mu    sync.Mutex // guards stats
+	stats kv.Stats
 }
 
 func (e *engine) stats(now int64) (kv.Stats, error) {

@@ -144,7 +144,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("the workload makes %d changes", changes)
 	stride := int64(1)
 	if testing.Short() || raceEnabled {
-		stride = 15
+		stride = 29
 	}
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
 		for name, many := range map[string]int64{"once": 1, "from then on": 1 << 40} {
@@ -195,6 +195,39 @@ func TestUnreadable(t *testing.T) {
 	failing.Store(false)
 	d.model.offered([]kv.Entry{newer})
 	d.model.check(t, s)
+}
+
+// TestStatsOutage: while the disk fails, and after Close, Stats are the last.
+func TestStatsOutage(t *testing.T) {
+	t.Parallel()
+	var failing atomic.Bool
+	s := mustOpen(t, crashConfig(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return &os.PathError{Op: "inject", Path: op.Path, Err: syscall.EIO}
+		}
+		return nil
+	}))))
+	if err := put(s, wideEntry(0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	want := s.Stats(testNow)
+	if want.Keys != 1 {
+		t.Fatalf("Stats are %+v", want)
+	}
+	failing.Store(true)
+	if err := put(s, wideEntry(1, 10)); !errors.Is(err, kv.ErrUnavailable) {
+		t.Fatalf("a write to a disk that fails gets %v", err)
+	}
+	for c := s.now.Load(); c.engine != nil; c = s.now.Load() { // until it has given the engine up
+		<-c.over
+	}
+	if got := s.Stats(testNow); got != want {
+		t.Errorf("Stats are %+v while the disk fails, not the last %+v", got, want)
+	}
+	s.Close()
+	if got := s.Stats(testNow); got != want {
+		t.Errorf("Stats are %+v after Close, not the last %+v", got, want)
+	}
 }
 
 // TestUnsyncedIsNotShown holds up the sync of a write: nobody sees it before it

@@ -31,10 +31,11 @@ func (e *engine) guessGarbage() {
 // reclaim has the garbage of the store's engine removed, if that is worth it
 // and nobody does.
 func (s *Store) reclaim(e *engine) {
-	if e.garbage.bytes.Load() < s.room.total()/garbageShare || e.readOnly || !e.garbage.working.CompareAndSwap(false, true) {
+	if e.garbage.bytes.Load() < s.room.total()/garbageShare || e.readOnly || !e.users.enter() {
 		return
 	}
-	if !e.users.enter() {
+	if !e.garbage.working.CompareAndSwap(false, true) {
+		e.users.leave()
 		return
 	}
 	s.work.Go(func() {

@@ -26,6 +26,7 @@ type Store struct {
 	cfg  config
 	lock io.Closer
 	room *room
+	last lastStats
 
 	now    atomic.Pointer[condition]
 	closed atomic.Bool

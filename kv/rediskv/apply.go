@@ -117,7 +117,7 @@ func (w *writing) cut() {
 		partition, group := s.layout.place(e.Key)
 		p := open[group]
 		if p == nil || len(p.at) == pieceEntries || p.size > pieceBytes {
-			p = &piece{keys: s.layout.books(group), args: []any{1}, script: s.scripts.apply}
+			p = &piece{keys: s.layout.books(group), args: []any{s.fencer(), 1}, script: s.scripts.apply}
 			open[group] = p
 			w.pieces = append(w.pieces, p)
 		}
@@ -125,6 +125,9 @@ func (w *writing) cut() {
 		p.keys = append(p.keys, s.layout.hash(partition))
 		p.args = append(p.args, e.Key, w.data[i])
 		p.size += len(e.Key) + len(w.data[i])
+	}
+	for _, p := range w.pieces {
+		p.keys = s.fenced(p.keys)
 	}
 }
 
@@ -143,7 +146,7 @@ func (w *writing) send(ctx context.Context) error {
 			case redis.HasErrorPrefix(err, "NOSCRIPT") && !p.unknown:
 				p.unknown, again = true, true
 			case redis.IsOOMError(err) && p.script == w.store.scripts.apply:
-				p.script, p.args[0], p.unknown, again = w.store.scripts.applyFull, 0, false, true
+				p.script, p.args[1], p.unknown, again = w.store.scripts.applyFull, 0, false, true
 			default:
 				// What passes is tried again only if nothing failed for good.
 				if failed == nil || passes(failed) {

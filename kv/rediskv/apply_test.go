@@ -125,8 +125,8 @@ func TestWindow(t *testing.T) {
 // their order.
 func TestCut(t *testing.T) {
 	t.Parallel()
-	for _, groups := range []int{1, 3} {
-		s := &Store{layout: newLayout("n", 12, groups)}
+	for hosts, groups := range map[int]int{1: 1, 2: 3} {
+		s := &Store{layout: newLayout("n", 12, groups), target: &target{hosts: make([]string, hosts)}}
 		var entries []kv.Entry
 		for i := range 1000 {
 			entries = append(entries, kv.Entry{Key: fmt.Append(nil, i), Value: make([]byte, i/900*100_000)})
@@ -135,7 +135,8 @@ func TestCut(t *testing.T) {
 		w.cut()
 		last, n := make([]int, groups), 0
 		for _, p := range w.pieces {
-			if len(p.at) > pieceEntries || p.size > pieceBytes+101_000 || len(p.keys) != 4+len(p.at) || len(p.args) != 1+2*len(p.at) {
+			if len(p.at) > pieceEntries || p.size > pieceBytes+101_000 || len(p.keys) != 4+len(p.at)+len(s.fenced(nil)) ||
+				len(p.args) != 2+2*len(p.at) {
 				t.Errorf("a piece of %d entries, %d keys, %d arguments, %d bytes", len(p.at), len(p.keys), len(p.args), p.size)
 			}
 			for _, i := range p.at {
@@ -187,7 +188,7 @@ func TestFull(t *testing.T) {
 	if n, err := s.Expire(ctx, 2000, 10); n != 1 || err != nil {
 		t.Errorf("Expire in a full server = %d, %v", n, err)
 	}
-	if st, err := s.count(2000); err != nil || st.Entries != 2 || st.Keys != 0 {
+	if st, err := s.count(ctx, 2000); err != nil || st.Entries != 2 || st.Keys != 0 {
 		t.Errorf("Stats in a full server = %+v, %v", st, err)
 	}
 	if err := s.renew(ctx, func() bool { return false }); err != nil {

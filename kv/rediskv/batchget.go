@@ -11,17 +11,26 @@ import (
 // getWindow is how many keys are asked for at once.
 const getWindow = 512
 
-// GetBatch implements [kv.BatchGetter].
+// GetBatch implements [kv.BatchGetter]. It asks for so many keys at a time, and
+// once some of those got no answer, not for the rest: they have that error as
+// well, also where another node of a Cluster would know them.
 func (s *Store) GetBatch(ctx context.Context, keys [][]byte, found []kv.Entry, errs []error) {
 	for len(keys) > 0 {
 		n := min(len(keys), getWindow)
-		s.getWindow(ctx, keys[:n], found[:n], errs[:n])
+		err := s.getWindow(ctx, keys[:n], found[:n], errs[:n])
 		keys, found, errs = keys[n:], found[n:], errs[n:]
+		if err != nil {
+			for i := range keys {
+				found[i], errs[i] = kv.Entry{}, err
+			}
+			return
+		}
 	}
 }
 
 // getWindow asks for all keys at once, and again for those that are worth it.
-func (s *Store) getWindow(ctx context.Context, keys [][]byte, found []kv.Entry, errs []error) {
+// It returns the error of those that it got no answer for.
+func (s *Store) getWindow(ctx context.Context, keys [][]byte, found []kv.Entry, errs []error) error {
 	answers := make([]*redis.StringCmd, len(keys))
 	err := s.do(ctx, "get", func(ctx context.Context) error {
 		pipe := s.client.Pipeline()
@@ -52,4 +61,5 @@ func (s *Store) getWindow(ctx context.Context, keys [][]byte, found []kv.Entry, 
 			found[i].Key = keys[i]
 		}
 	}
+	return err
 }

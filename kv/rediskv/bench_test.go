@@ -157,7 +157,7 @@ var benchCalls = []struct {
 			partition, group := f.layout.place(e.Key)
 			w.pieces = append(w.pieces, &piece{
 				at: []int{i}, keys: append(f.layout.books(group), f.layout.hash(partition)),
-				args: []any{1, e.Key, w.data[i]}, script: f.scripts.apply,
+				args: []any{"", 1, e.Key, w.data[i]}, script: f.scripts.apply,
 			})
 		}
 		return w.send(context.Background())
@@ -173,7 +173,7 @@ var benchCalls = []struct {
 		return f.pipelined(func(pipe redis.Pipeliner) { pipe.Get(context.Background(), f.plain()) })
 	}},
 	{"stats", 1, func(f *bench) error {
-		_, err := f.count(1_000_000_000_000)
+		_, err := f.count(context.Background(), 1_000_000_000_000)
 		return err
 	}, func(f *bench) error { return f.client.Ping(context.Background()).Err() }},
 }

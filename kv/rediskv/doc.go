@@ -45,5 +45,11 @@
 // evicts entries without an expiry (maxmemory-policy allkeys-…) is refused.
 //
 // A namespace belongs to one process at a time. Its lease lapses 6 s after the
-// process was last heard of.
+// process was last heard of. A server alone refuses writes of any process but
+// the lease's holder, so one that slept and woke up late changes nothing. In a
+// Cluster the lease is in another slot than entries are, out of their scripts'
+// reach: there a process looks at its clock before it sends, and one that is
+// suspended just between the two for longer than its lease, while another takes
+// the namespace, still has that one write applied. It is judged by its version
+// like every other.
 package rediskv

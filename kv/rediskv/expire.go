@@ -79,11 +79,12 @@ func (s *Store) sweepSome(ctx context.Context, group int, now int64, limit int, 
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
-	names, args := s.layout.books(group), []any{now}
+	names, args := s.layout.books(group), []any{s.fencer(), now}
 	for _, key := range keys {
 		partition, _ := s.layout.place([]byte(key))
 		names, args = append(names, s.layout.hash(partition)), append(args, key)
 	}
+	names = s.fenced(names)
 	err = s.do(ctx, "expire", func(ctx context.Context) error {
 		n, err := s.scripts.sweep.Run(ctx, s.client, names, args...).Int()
 		*swept += n

@@ -77,6 +77,26 @@ func (s *Store) claim(ctx context.Context, format string) (string, error) {
 // sure reports whether the lease cannot have lapsed yet.
 func (l *lease) sure() bool { return int64(time.Since(l.began)) < l.until.Load() }
 
+// doubt has the lease renewed before it is relied on again.
+func (l *lease) doubt() { l.until.Store(0) }
+
+// fencer returns what fence takes as the holder of the lease for scripts that
+// write entries.
+func (s *Store) fencer() string {
+	if s.target.cluster() {
+		return ""
+	}
+	return s.lease.holder
+}
+
+// fenced appends to the keys of such a script what fence takes.
+func (s *Store) fenced(keys []string) []string {
+	if s.target.cluster() {
+		return keys
+	}
+	return append(keys, s.layout.root+"lease")
+}
+
 // hold makes sure that the namespace is ours: where the lease may have lapsed,
 // because the server was away or this process was, it is renewed first.
 func (s *Store) hold(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -148,6 +149,34 @@ func TestLeaseLapsed(t *testing.T) {
 	}
 }
 
+// TestLeaseFenced: what is written by a process that was away for just as long
+// as another needed to take its namespace does not reach that.
+func TestLeaseFenced(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	server := commonServer(t)
+	for name, write := range map[string]func(*Store) error{
+		"Apply":    func(s *Store) error { return s.Apply(ctx, []kv.Entry{{Key: []byte("k"), Version: at(2)}}, nil) },
+		"SaveMeta": func(s *Store) error { return s.SaveMeta(ctx, "name", []byte("new")) },
+		"Expire":   func(s *Store) error { _, err := s.Expire(ctx, 2000, 10); return err },
+	} {
+		s := open(t, server.url(), Options{Partitions: 1, lease: time.Hour})
+		put(t, s, kv.Entry{Key: []byte("k"), Version: at(1), Expires: 1000})
+		state := func() string {
+			entry := server.command(t, "HGET", s.layout.hash(0), "k").Val()
+			return fmt.Sprint(entry, server.command(t, "HGETALL", s.layout.root+"meta").Val())
+		}
+		before := state()
+		server.command(t, "SET", s.layout.root+"lease", "somebody else") // while s is sure of it
+		if err := write(s); !errors.Is(err, kv.ErrUnavailable) || !strings.Contains(err.Error(), "somebody else") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if state() != before {
+			t.Errorf("%s wrote into a namespace that another process has taken", name)
+		}
+	}
+}
+
 // TestLeaseTakenAgain: where only the lease is gone, it is taken anew, at once
 // before a call that would go on without.
 func TestLeaseTakenAgain(t *testing.T) {
@@ -162,6 +191,11 @@ func TestLeaseTakenAgain(t *testing.T) {
 	put(t, s, kv.Entry{Key: []byte("k"), Version: at(1)})
 	if server.command(t, "EXISTS", key).Val() != int64(1) {
 		t.Error("a call went on without the lease")
+	}
+	server.command(t, "DEL", key) // while the store is sure of it
+	put(t, s, kv.Entry{Key: []byte("k"), Version: at(2)})
+	if server.command(t, "EXISTS", key).Val() != int64(1) {
+		t.Error("a write went on without the lease")
 	}
 }
 

@@ -15,6 +15,7 @@ func (s *Store) LoadMeta(ctx context.Context, name string) ([]byte, error) {
 // SaveMeta implements [kv.Metadata].
 func (s *Store) SaveMeta(ctx context.Context, name string, data []byte) error {
 	return s.do(ctx, "save metadata", func(ctx context.Context) error {
-		return s.scripts.save.Run(ctx, s.client, []string{s.layout.root + "meta"}, name, data).Err()
+		keys := []string{s.layout.root + "meta", s.layout.root + "lease"} // of one slot
+		return s.scripts.save.Run(ctx, s.client, keys, s.lease.holder, name, data).Err()
 	})
 }

@@ -39,12 +39,15 @@ type Options struct {
 	Patience time.Duration
 	// Timeout bounds an exchange with the server with all its tries, where the
 	// context does not end earlier; 0 means 3 s. A call is one exchange, but
-	// for scans and for batches of more than 2048 entries or 4 MiB.
+	// for scans, writes of more than 2048 entries or 4 MiB, and reads of more
+	// than 512 keys: these are several, and end with the first that fails. So
+	// where the server stops answering, a call ends after this time.
 	Timeout time.Duration
 	// Logger is told what nobody returns an error for; nil means nobody is.
 	Logger hclog.Logger
 
-	lease time.Duration // see defaultLease; tests shorten it
+	lease    time.Duration // see defaultLease; tests shorten it
+	counting time.Duration // see defaultCounting; tests lengthen it
 }
 
 func (o *Options) complete() error {
@@ -66,6 +69,9 @@ func (o *Options) complete() error {
 	}
 	if o.lease == 0 {
 		o.lease = defaultLease
+	}
+	if o.counting == 0 {
+		o.counting = defaultCounting
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -98,13 +104,14 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	}
 	dialing, hangUp := context.WithCancel(context.Background())
 	s := &Store{
-		client:  connect(dialing, target, &opts),
-		hangUp:  hangUp,
-		target:  target,
-		layout:  newLayout(opts.Namespace, opts.Partitions, min(groups, opts.Partitions)),
-		scripts: newScripts(),
-		timeout: opts.Timeout,
-		log:     opts.Logger,
+		client:   connect(dialing, target, &opts),
+		hangUp:   hangUp,
+		target:   target,
+		layout:   newLayout(opts.Namespace, opts.Partitions, min(groups, opts.Partitions)),
+		scripts:  newScripts(),
+		timeout:  opts.Timeout,
+		counting: opts.counting,
+		log:      opts.Logger,
 	}
 	s.lease.begin(opts.lease)
 	if err := s.begin(ctx, &opts); err != nil {

@@ -56,7 +56,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 // now what it was asked to.
 var passing = [...]string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS",
-	"MOVED", "ASK", "BUSY", "MISCONF", "max number of clients reached",
+	"MOVED", "ASK", "BUSY", "MISCONF", "LEASE", "max number of clients reached",
 }
 
 // passes reports whether it may help to try again.

@@ -62,7 +62,9 @@ func (s *Store) visitPage(
 	for i, data := range page {
 		text, ok := data.(string)
 		if !ok {
-			continue // gone: the server has lost its entries
+			// Entries are replaced, never removed: what the server has lost
+			// must not look like the end of the partition.
+			return 0, false, s.explain("scan", fmt.Errorf("%w: entries vanished during a scan", kv.ErrUnavailable))
 		}
 		size += len(text)
 		e, err := kv.ParseEntry([]byte(text))

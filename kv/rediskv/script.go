@@ -9,6 +9,20 @@ import "github.com/redis/go-redis/v9"
 // Entries are compared as numbers of six bytes: Lua compares strings as the
 // server's locale sorts them, and its numbers have 53 bits.
 
+// fence is what scripts begin with that write, so that they do not write into a
+// namespace that another process has taken while this one was not looking.
+// ARGV[1] is the holder that the lease must name, and then the last of KEYS is
+// the lease; or it is empty, in a Cluster where the lease has another slot.
+const fence = `
+local last = #KEYS
+if ARGV[1] ~= '' then
+  if redis.call('GET', KEYS[last]) ~= ARGV[1] then
+    return redis.error_reply('LEASE of the namespace is not held')
+  end
+  last = last - 1
+end
+`
+
 // shared is what the scripts that write entries have in common. It keeps the
 // counts in step with the entries.
 const shared = `
@@ -73,8 +87,8 @@ end
 `
 
 // applyBody offers entries. KEYS are the books of a group and the partition of
-// each entry; ARGV is 1 where there is room for values, then key and entry of
-// each. For each it returns an empty string where the entry was taken, the
+// each entry; ARGV is, behind what fence takes, 1 where there is room for
+// values, then key and entry of each. For each it returns an empty string where the entry was taken, the
 // version that is held where not, and nil where there is no room.
 const applyBody = `
 local function supersedes(e, old)
@@ -88,9 +102,9 @@ local function supersedes(e, old)
   return a4 >= 128 and b4 < 128
 end
 
-local room, held = ARGV[1] == '1', {}
-for i = 5, #KEYS do
-  local key, e = ARGV[2 * i - 8], ARGV[2 * i - 7]
+local room, held = ARGV[2] == '1', {}
+for i = 5, last do
+  local key, e = ARGV[2 * i - 7], ARGV[2 * i - 6]
   local old = call('HGET', KEYS[i], key)
   if old and not supersedes(e, old) then
     held[i - 4] = old:sub(1, 16)
@@ -108,12 +122,12 @@ return held
 `
 
 // sweepBody makes expired entries tombstones of the same version and expiry.
-// KEYS are the books of a group and the partition of each key; ARGV is the
-// time, then the keys. It returns how many there were.
+// KEYS are the books of a group and the partition of each key; ARGV is,
+// behind what fence takes, the time, then the keys. It returns how many there were.
 const sweepBody = `
-local now, swept = tonumber(ARGV[1]), 0
-for i = 5, #KEYS do
-  local key = ARGV[i - 3]
+local now, swept = tonumber(ARGV[2]), 0
+for i = 5, last do
+  local key = ARGV[i - 2]
   local old = call('HGET', KEYS[i], key)
   local deleted, expires = true, 0
   if old then deleted, expires = about(old) end
@@ -190,7 +204,7 @@ return redis.call('SETNX', KEYS[1], '1')
 
 // saveBody saves metadata.
 const saveBody = `
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 return 0
 `
 
@@ -207,13 +221,13 @@ type scripts struct {
 
 func newScripts() scripts {
 	return scripts{
-		apply:     redis.NewScript(headPlain + shared + applyBody),
-		applyFull: redis.NewScript(headFull + shared + applyBody),
-		sweep:     redis.NewScript(headFull + shared + sweepBody),
+		apply:     redis.NewScript(headPlain + fence + shared + applyBody),
+		applyFull: redis.NewScript(headFull + fence + shared + applyBody),
+		sweep:     redis.NewScript(headFull + fence + shared + sweepBody),
 		stats:     redis.NewScript(headReadOnly + statsBody),
 		lease:     redis.NewScript(headFull + leaseBody),
 		release:   redis.NewScript(headFull + releaseBody),
 		mark:      redis.NewScript(headFull + markBody),
-		save:      redis.NewScript(headFull + saveBody),
+		save:      redis.NewScript(headFull + fence + saveBody),
 	}
 }

@@ -3,6 +3,7 @@ package rediskv
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,17 +14,23 @@ import (
 // version, flags and content type, and what the hash needs.
 const entryBytes = 130
 
+// defaultCounting is how long Stats waits for the server.
+const defaultCounting = 300 * time.Millisecond
+
 // lastStats is what Stats answered last.
 type lastStats struct {
 	mu    sync.Mutex // guards stats
 	stats kv.Stats
 }
 
-// Stats implements [kv.Counter]. While the server does not answer, it returns
-// what it did last. Resident is an estimate, for the server does not tell what
+// Stats implements [kv.Counter]. It gives the server 300 ms; where that does not
+// answer in time, it returns what it did last, or zero where it never did, for
+// whoever asks for counts must not hang where the server does. Resident is an estimate, for the server does not tell what
 // a namespace takes of its memory.
 func (s *Store) Stats(now int64) kv.Stats {
-	st, err := s.count(now)
+	ctx, cancel := context.WithTimeout(context.Background(), s.counting)
+	defer cancel()
+	st, err := s.count(ctx, now)
 	s.last.mu.Lock()
 	defer s.last.mu.Unlock()
 	if err == nil {
@@ -32,9 +39,9 @@ func (s *Store) Stats(now int64) kv.Stats {
 	return s.last.stats
 }
 
-func (s *Store) count(now int64) (kv.Stats, error) {
+func (s *Store) count(ctx context.Context, now int64) (kv.Stats, error) {
 	var st kv.Stats
-	err := s.do(context.Background(), "count", func(ctx context.Context) error {
+	err := s.do(ctx, "count", func(ctx context.Context) error {
 		answers, err := s.everyGroup(ctx, func(pipe redis.Pipeliner, group int) *redis.Cmd {
 			return s.scripts.stats.EvalSha(ctx, pipe, s.layout.books(group), floorDiv(now, 1000))
 		}, func(group int) *redis.Cmd {

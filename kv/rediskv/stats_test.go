@@ -38,7 +38,7 @@ func TestStatsFarAhead(t *testing.T) {
 		}
 		for range 20 {
 			now := 1000 * (base + near.Draw(rt, "now"))
-			got, err := s.count(now)
+			got, err := s.count(ctx, now)
 			want := kv.Stats{Resident: got.Resident}
 			due := 0
 			for _, e := range model {
@@ -77,7 +77,7 @@ func TestSweepLate(t *testing.T) {
 		kv.Entry{Key: []byte("expires"), Version: at(1), Expires: 3000},
 		kv.Entry{Key: []byte("lasts"), Version: at(1)},
 		kv.Entry{Key: []byte("deleted"), Version: at(1), Deleted: true, Expires: 1000})
-	keys, args := s.layout.books(0), []any{2000}
+	keys, args := s.layout.books(0), []any{"", 2000}
 	for _, key := range []string{"expired", "expires", "lasts", "deleted", "none"} {
 		partition, _ := s.layout.place([]byte(key))
 		keys, args = append(keys, s.layout.hash(partition)), append(args, key)

@@ -27,17 +27,18 @@ var (
 // then, tries again a few times within its deadline, and then returns
 // [kv.ErrUnavailable]. The store goes on by itself when the server does.
 type Store struct {
-	client  redis.UniversalClient
-	hangUp  context.CancelFunc // ends what is connecting
-	target  *target
-	layout  *layout
-	scripts scripts
-	timeout time.Duration
-	log     hclog.Logger
-	gate    gate
-	lease   lease
-	sweep   sweeper
-	last    lastStats
+	client   redis.UniversalClient
+	hangUp   context.CancelFunc // ends what is connecting
+	target   *target
+	layout   *layout
+	scripts  scripts
+	timeout  time.Duration
+	counting time.Duration // how long Stats waits
+	log      hclog.Logger
+	gate     gate
+	lease    lease
+	sweep    sweeper
+	last     lastStats
 }
 
 // Get implements [kv.Store].
@@ -123,7 +124,11 @@ func (s *Store) do(ctx context.Context, operation string, op func(context.Contex
 		if err := s.hold(ctx); err != nil {
 			return err
 		}
-		return op(ctx)
+		err := op(ctx)
+		if redis.HasErrorPrefix(err, "LEASE") {
+			s.lease.doubt()
+		}
+		return err
 	})
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // the caller's own doing
