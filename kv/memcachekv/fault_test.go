@@ -253,9 +253,7 @@ func TestHung(t *testing.T) {
 	put(t, st, entry("k", 1))
 	patient := open(t, Options{Timeout: time.Hour}, mc.addr)
 	patient.watching() // which would wait as well
-	if err := mc.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	mc.pause(t)
 	calls := map[string]func(ctx context.Context) error{
 		"Get": func(ctx context.Context) error {
 			_, err := st.Get(ctx, []byte("k"), nil)
@@ -315,9 +313,7 @@ func TestCloseWaits(t *testing.T) {
 	t.Parallel()
 	mc := startMemcached(t)
 	st := open(t, Options{Timeout: 300 * time.Millisecond}, mc.addr)
-	if err := mc.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	mc.pause(t)
 	var group sync.WaitGroup
 	group.Go(func() { st.Get(context.Background(), []byte("k"), nil) })
 	eventually(t, "the call is waiting", func() bool { return len(st.servers[0].places) > 0 })

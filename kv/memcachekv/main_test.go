@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +85,24 @@ func startMemcached(t testing.TB, args ...string) *memcached {
 	mc.start(t)
 	t.Cleanup(mc.kill)
 	return mc
+}
+
+// pause stops the process, and returns when all its threads stand still.
+func (mc *memcached) pause(t testing.TB) {
+	t.Helper()
+	if err := mc.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server stands still", func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", mc.cmd.Process.Pid))
+		for _, task := range tasks {
+			stat, rerr := os.ReadFile(task)
+			if _, state, _ := strings.Cut(string(stat), ") "); rerr != nil || !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return err == nil
+	})
 }
 
 // missing skips a test whose server is not installed, but fails it in CI.

@@ -150,7 +150,7 @@ func (e *engine) mapError(op string, err error) error {
 func (c *config) corrupt(cause error) error {
 	// Pebble's errors carry details for its own log, which print like this.
 	text := strings.ReplaceAll(cause.Error(), "\n<corruption detail carrier>", "")
-	return fmt.Errorf("%w: %s: stop the node, and restore %s from a copy, or remove it and let the node take its entries from the replicas",
+	return fmt.Errorf("%w: %s: stop the node, keep %s as it is, and restore it from a copy; what no copy has is lost with it",
 		kv.ErrCorrupt, text, c.dir)
 }
 

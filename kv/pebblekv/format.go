@@ -169,6 +169,9 @@ func (c *config) syncDir(dir string) error {
 // lockDir keeps others away from the directory, and says who does.
 func (c *config) lockDir() (io.Closer, error) {
 	lock, err := c.fs.Lock(c.path(lockName))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("disk store: %s: %w", c.dir, err)
+	}
 	if err != nil {
 		by := "by another process, or by this one"
 		if holder, rerr := readFile(c.fs, c.path(holderName)); rerr == nil && holder != "" {

@@ -38,7 +38,8 @@
 // cannot vouch for: Store does not implement [kv.Durable]. A Cluster that
 // fails over may lose what it acknowledged last. A server that has lost its
 // entries is noticed within seconds: the store says so in its log and goes on
-// with what there is; metadata are gone with them.
+// with what there is. The metadata that its process knows it saves again, for the
+// node is still who it is.
 //
 // It needs Redis 7.0 or newer, or what is compatible, such as Valkey: scripts
 // with flags are what lets deletions go on in a full server. A server that

@@ -138,6 +138,10 @@ func (s *Store) renew(ctx context.Context, needless func() bool) error {
 	case found == "":
 		s.log.Error("redis has lost all entries of this node, as a restart without persistence does; going on with none",
 			"redis", s.target.String())
+		s.known.owe()
+	}
+	if err := s.saveAgain(ctx); err != nil {
+		return err
 	}
 	return s.checkMarks(ctx, found != "")
 }

@@ -208,7 +208,14 @@ func TestEmptied(t *testing.T) {
 		Namespace: "n", Partitions: 5, lease: 300 * time.Millisecond, Logger: hclog.New(&hclog.LoggerOptions{Output: log}),
 	})
 	put(t, s, kv.Entry{Key: []byte("k"), Version: at(1)})
+	if err := s.SaveMeta(context.Background(), "name", []byte("data")); err != nil {
+		t.Fatal(err)
+	}
 	server.command(t, "FLUSHALL")
+	until(t, "the metadata are there again", func() bool {
+		data, err := s.LoadMeta(context.Background(), "name")
+		return err == nil && string(data) == "data"
+	})
 	until(t, "the loss is logged", func() bool { return log.has("redis has lost all entries of this node") })
 	if _, err := s.Get(context.Background(), []byte("k"), nil); !errors.Is(err, kv.ErrNotFound) {
 		t.Errorf("Get of what is lost: %v", err)

@@ -39,6 +39,7 @@ type Store struct {
 	lease    lease
 	sweep    sweeper
 	last     lastStats
+	known    known
 }
 
 // Get implements [kv.Store].
