@@ -29,7 +29,7 @@ lint:
 	$(GO) run $(LINT) run --build-tags long ./...
 
 bench: tools # speed, as ratios taken in one run
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./kv ./ring ./node/... ./httpapi
+	$(GO) test -run '^$$' -bench . -benchtime 1s -timeout 30m ./kv/... ./ring ./node/... ./httpapi
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m $(E2E)
 
 fuzz: # each fuzz target for half a minute
