@@ -15,7 +15,8 @@ test: tools # everything but what takes minutes, with the race detector
 e2e: tools # a long network partition; the image and the compose file
 	$(GO) test -tags long -count 1 -run 'Partition|Compose' -timeout 10m -v $(E2E)
 
-soak: tools # kill -9 of a node on disk under load, twenty times
+soak: tools # kill -9 of a node on disk under load, twenty times; larger full disks
+	$(GO) test -count 1 -run FullDisk -v ./kv/pebblekv
 	$(GO) test -tags long -count 1 -run KillOnDisk -timeout 30m -v $(E2E)
 
 check: fmt lint build test e2e # what CI runs

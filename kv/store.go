@@ -107,7 +107,9 @@ type Evictor interface {
 
 // Metadata is a Store that keeps beside its entries a few small facts about
 // the node that uses it: who it is and what it has agreed to. They last as
-// long as the entries, and are lost together with them and not without.
+// long as the entries: a store that is opened has both or neither. Where a
+// server loses the entries of a node that runs, its store may save again what
+// it knows of them, for the node is still who it is.
 type Metadata interface {
 	// LoadMeta returns what was last saved under a name of ASCII letters. Its
 	// error is ErrNotFound where nothing was.
@@ -115,7 +117,8 @@ type Metadata interface {
 
 	// SaveMeta replaces what is saved under a name, at once and in whole. When
 	// it returns nil, data is as durable as the store can make it, also where
-	// it does not wait for that with entries. A full store has room for it.
+	// it does not wait for that with entries. A store that is full by its own
+	// limit has room for it; the error is ErrFull where what keeps it has none.
 	SaveMeta(ctx context.Context, name string, data []byte) error
 }
 

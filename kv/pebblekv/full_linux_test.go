@@ -22,7 +22,7 @@ func mountSmall(t *testing.T, size int64) string {
 	t.Helper()
 	dir := t.TempDir()
 	err := syscall.Mount("thunderdb-test", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+	if (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES)) && os.Getenv("CI") != "true" {
 		t.Skip("mounting a file system needs root")
 	}
 	if err != nil {
