@@ -20,6 +20,8 @@ var mayImport = map[string][]string{
 	"ring":              {"kv"},
 	"membership":        {},
 	"node/peer":         {"kv"},
+	"node/handoff":      {"kv"},
+	"node/antientropy":  {"kv"},
 	"node/topology":     {"kv", "membership", "ring"},
 	"node":              {"kv", "membership", "node/peer", "node/topology", "ring"},
 	"client":            {},
