@@ -12,12 +12,13 @@ build: # the static binary, bin/thunderdb
 test: tools # everything but what takes minutes, with the race detector
 	$(GO) test -race ./...
 
-e2e: tools # a long network partition; the image and the compose file
+e2e: tools # a network cut for longer than gossip remembers; the image and the compose file
 	$(GO) test -tags long -count 1 -run 'Partition|Compose' -timeout 10m -v $(E2E)
 
-soak: tools # kill -9 of a node on disk under load, twenty times; larger full disks
+FAULTS = Kill|Paused|Rolling|JoinAndLeave|EmptyDisk|Forgotten|TwoJoin|JoinerDies|Partition
+soak: tools # each fault under load for THUNDERDB_SOAK (3m), a million records that move; many seeds; larger full disks
 	$(GO) test -count 1 -run FullDisk -v ./kv/pebblekv
-	$(GO) test -tags long -count 1 -run KillOnDisk -timeout 30m -v $(E2E)
+	$(GO) test -tags long -count 1 -run '$(FAULTS)' -parallel 1 -timeout 2h -v $(E2E)
 
 check: fmt lint build test e2e # what CI runs
 

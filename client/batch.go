@@ -57,14 +57,17 @@ func (r *BatchResult) Err() error {
 
 // Batch carries out ops, in one request but not as one: each result, at the
 // place of its operation, has a status of its own. The error is nil whenever
-// the batch as a whole was taken.
-func (c *Client) Batch(ctx context.Context, ops []BatchOp) ([]BatchResult, error) {
+// the batch as a whole was taken. opts may ask for a consistency, which is
+// that of each operation.
+func (c *Client) Batch(ctx context.Context, ops []BatchOp, opts ...Option) ([]BatchResult, error) {
 	body, err := json.Marshal(ops)
 	if err != nil {
 		return nil, fmt.Errorf("batch: encode: %w", err)
 	}
 	r := &request{method: http.MethodPost, path: "/v1/batch", body: body}
-	header("Content-Type", "application/json")(r)
+	for _, opt := range append(opts[:len(opts):len(opts)], header("Content-Type", "application/json")) {
+		opt(r)
+	}
 	for i := range ops {
 		r.write = r.write || ops[i].Op != "get"
 	}

@@ -33,6 +33,53 @@ func (c *Client) Cluster(ctx context.Context) (*Cluster, error) {
 	return &doc, nil
 }
 
+// Member returns the member called name, nil where there is none.
+func (c *Cluster) Member(name string) *Member {
+	for i := range c.Members {
+		if c.Members[i].Name == name {
+			return &c.Members[i]
+		}
+	}
+	return nil
+}
+
+// Leave makes the node at the client's only address hand over what it holds,
+// leave the cluster and end, and returns the node's name as soon as that is
+// under way. [Client.Cluster] tells how far it is. It is [ErrLastMember] where
+// there is nobody to hand over to, and [ErrTooFew] or [ErrBusy] where the
+// cluster cannot decide on it, or not now.
+func (c *Client) Leave(ctx context.Context) (node string, err error) {
+	if len(c.nodes) != 1 {
+		return "", fmt.Errorf("leave: which node? The client has %d addresses, want the one of the node that is to leave", len(c.nodes))
+	}
+	// To be told twice does no harm, so this is no write.
+	r := &request{method: http.MethodPost, path: "/v1/cluster/leave"}
+	err = c.send(ctx, r, func(resp *http.Response) error {
+		node = resp.Header.Get("ThunderDB-Node")
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("leave: %w", err)
+	}
+	return node, nil
+}
+
+// Forget removes the member called name, which is down and will not come back,
+// and returns when that is decided: what it held is then copied among the
+// others. It is [ErrMemberUp] where the member is up, [ErrNoMember] where there
+// is none of that name, and [ErrTooFew] where acknowledged writes may be lost
+// by it or a majority is gone. With force it does it then all the same.
+func (c *Client) Forget(ctx context.Context, name string, force bool) error {
+	r := &request{method: http.MethodPost, path: "/v1/cluster/forget/" + escapeKey(name), write: true}
+	if force {
+		r.query = "force=true"
+	}
+	if err := c.send(ctx, r, func(*http.Response) error { return nil }); err != nil {
+		return fmt.Errorf("forget %q: %w", name, err)
+	}
+	return nil
+}
+
 // Ring returns the whole partition table.
 func (c *Client) Ring(ctx context.Context) (*Ring, error) {
 	var doc Ring

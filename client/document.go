@@ -92,7 +92,7 @@ type Explanation struct {
 type Change struct {
 	To          uint64   `json:"to"` // the ring version that it leads to
 	WaitingFor  []string `json:"waiting_for"`
-	BytesToMove int64    `json:"bytes_to_move"`
+	BytesToMove int64    `json:"bytes_to_move"` // to the node that answers, about
 	BytesMoved  int64    `json:"bytes_moved"`
 }
 
@@ -113,13 +113,16 @@ type Member struct {
 
 // Cluster is the state of a cluster: GET /v1/cluster.
 type Cluster struct {
-	Name            string   `json:"name"`
-	RingVersion     uint64   `json:"ring_version"`
-	Settled         bool     `json:"settled"`
-	Change          *Change  `json:"change"`
-	Hints           int64    `json:"hints"`
-	UnderReplicated int      `json:"under_replicated"` // partitions
-	Members         []Member `json:"members"`
+	Name            string  `json:"name"`
+	RingVersion     uint64  `json:"ring_version"`
+	Settled         bool    `json:"settled"` // no data has to move, and no replica is missing
+	Change          *Change `json:"change"`
+	Hints           int64   `json:"hints"`            // entries that the node keeps in mind for members that have missed them
+	UnderReplicated int     `json:"under_replicated"` // partitions
+	// LastRepair is when the node last found all that it holds to be the same on
+	// the other replicas, nil before the first time.
+	LastRepair *time.Time `json:"last_repair,omitempty"`
+	Members    []Member   `json:"members"`
 }
 
 // Ring is the whole partition table: GET /v1/ring. The partition of a key is

@@ -29,12 +29,14 @@ const maxBulkLine = 1 << 20
 // which the node takes them, and returns the totals. It calls report, where
 // that is not nil, with each line that the node answers meanwhile: progress at
 // least every second, and bad records by their line. Records that failed are
-// counted in the totals, and are no error.
+// counted in the totals, and are no error. opts may ask for a consistency.
 //
 // On an error the totals are the last that were heard, and the records behind
 // them may have been stored or not. Import does not wait for a Read of input
 // that is under way then, whose bytes are lost.
-func (c *Client) Import(ctx context.Context, format Format, input io.Reader, report func(BulkLine)) (BulkLine, error) {
+func (c *Client) Import(
+	ctx context.Context, format Format, input io.Reader, report func(BulkLine), opts ...Option,
+) (BulkLine, error) {
 	up := newUpload(input)
 	// The transport waits for a Read of the body even when ctx has ended, and
 	// input may be a terminal that gives nothing.
@@ -43,7 +45,9 @@ func (c *Client) Import(ctx context.Context, format Format, input io.Reader, rep
 	defer up.abandon()
 
 	r := &request{method: http.MethodPost, path: "/v1/bulk", upload: up, write: true, stream: true}
-	header("Content-Type", string(format))(r)
+	for _, opt := range append(opts[:len(opts):len(opts)], header("Content-Type", string(format))) {
+		opt(r)
+	}
 	var totals BulkLine
 	err := c.send(ctx, r, func(resp *http.Response) error {
 		return readBulk(resp.Body, &totals, report)

@@ -2,6 +2,8 @@ package client
 
 import (
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,10 +21,19 @@ const (
 	All    Consistency = "all"
 )
 
-// WithConsistency is for Get, Head, Put and Delete.
+// WithConsistency is for Get, Head, Put, Delete, Batch and Import.
 func WithConsistency(level Consistency) Option {
 	return header("ThunderDB-Consistency", string(level))
 }
+
+// ReadReplicas is how many replicas must answer what a request reads, whatever
+// WithConsistency says. [ErrBadRequest] is returned where a key has fewer.
+func ReadReplicas(n int) Option { return parameter("r", n) }
+
+// WriteReplicas is how many replicas must acknowledge what a request writes,
+// whatever WithConsistency says. [ErrBadRequest] is returned where a key has
+// fewer.
+func WriteReplicas(n int) Option { return parameter("w", n) }
 
 // TTL makes a Put expire after d, which must be above 0.
 func TTL(d time.Duration) Option { return header("ThunderDB-TTL", d.String()) }
@@ -50,6 +61,17 @@ func header(name, value string) Option {
 			r.header = make(http.Header)
 		}
 		r.header.Set(name, value)
+	}
+}
+
+func parameter(name string, n int) Option {
+	return func(r *request) {
+		query, err := url.ParseQuery(r.query)
+		if err != nil {
+			return // it is ours: it cannot be
+		}
+		query.Set(name, strconv.Itoa(n))
+		r.query = query.Encode()
 	}
 }
 

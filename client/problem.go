@@ -19,6 +19,11 @@ var (
 	ErrNoRoute      = errors.New("no such route")
 	ErrMethod       = errors.New("method not allowed")
 	ErrInternal     = errors.New("internal error")
+	ErrMemberUp     = errors.New("the member is up")
+	ErrNoMember     = errors.New("no such member")
+	ErrTooFew       = errors.New("too few replicas would be left")
+	ErrLastMember   = errors.New("the last member cannot leave")
+	ErrBusy         = errors.New("another change of the ring is under way")
 	ErrUnsupported  = errors.New("not supported by the node's store")
 )
 
@@ -31,15 +36,21 @@ type Code struct {
 	Retryable bool // whether the same request may succeed later
 }
 
-// Codes lists every code that a server answers with.
+// Codes lists every code that a server answers with. Of those that share a
+// status, the first is the one of operations on keys.
 func Codes() []Code {
 	return []Code{
 		{"bad_request", 400, ErrBadRequest, false},
 		{"not_found", 404, ErrNotFound, false},
 		{"no_route", 404, ErrNoRoute, false},
+		{"no_member", 404, ErrNoMember, false},
 		{"method_not_allowed", 405, ErrMethod, false},
 		{"not_text", 406, ErrNotText, false},
 		{"conflict", 409, ErrConflict, true},
+		{"member_up", 409, ErrMemberUp, false},
+		{"too_few", 409, ErrTooFew, false},
+		{"last_member", 409, ErrLastMember, false},
+		{"busy", 409, ErrBusy, true},
 		{"precondition_failed", 412, ErrPrecondition, false},
 		{"too_large", 413, ErrTooLarge, false},
 		{"unsupported_media_type", 415, ErrMediaType, false},

@@ -67,11 +67,27 @@ type Cluster interface {
 	HTTPAddr(member string) string
 }
 
+// Members changes who is in the cluster. Its methods are safe for concurrent
+// use.
+type Members interface {
+	// Leave makes this node hand over what it holds and leave. It returns as
+	// soon as that is under way; where it is already, it does nothing. The error
+	// is or wraps node.ErrLastMember, node.ErrTooFew, node.ErrBusy or
+	// node.ErrNotReady.
+	Leave(ctx context.Context) error
+	// Forget removes a member that is down, and returns when that is decided;
+	// with force, where a majority is gone too. The error is or wraps
+	// node.ErrMemberUp, node.ErrNoMember, node.ErrTooFew, node.ErrLastMember,
+	// node.ErrBusy or node.ErrNotReady.
+	Forget(ctx context.Context, name string, force bool) error
+}
+
 // Backend is what a Server serves. All fields are required.
 type Backend struct {
 	Keys    Keys
 	Lister  Lister
 	Cluster Cluster
+	Members Members
 	// Load begins a bulk load that ends early when ctx does. It calls report,
 	// from any goroutine, for every record that was added and could not be
 	// stored, and no more once Close has returned. report may block.

@@ -23,11 +23,16 @@ const batchReads = 128
 func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 	var b body
 	defer s.release(&b)
-	ops, err := s.readBatch(r, &b)
+	need, err := requestNeeds(r)
+	var ops []kv.Op
+	if err == nil {
+		ops, err = s.readBatch(r, &b)
+	}
 	if err != nil {
 		s.failRequest(w, r, badRequest(err))
 		return
 	}
+	need.set(ops)
 	w.Header()["Content-Type"] = valueJSON
 	out := bufio.NewWriterSize(w, 32<<10)
 	separator := "["
@@ -174,9 +179,9 @@ func (s *Server) batchResult(op *kv.Op, reply *node.Reply) []byte {
 	e := &reply.Entry
 	switch {
 	case reply.Err != nil:
-		code, left := s.table.classify(reply.Err)
+		code, left := s.table.judge(failureOf(op, reply))
 		result.Status, result.Error = code.Status, reply.Err.Error()
-		if op.Verb.IsWrite() && left == unclear {
+		if left == unclear {
 			result.Error += "; it may or may not have been stored"
 		}
 	case op.Verb == kv.Get:

@@ -29,6 +29,10 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = s.backend.Cluster.Ready()
 	}
+	need := 0
+	if err == nil {
+		need, err = s.bulkNeed(r)
+	}
 	if err != nil {
 		s.failRequest(w, r, err)
 		return
@@ -43,7 +47,7 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
 	answer.load = s.backend.Load(ctx, answer.report)
 	answer.start()
 	defer answer.abandon()
-	line, err := s.readRecords(r, records, answer)
+	line, err := s.readRecords(r, records, need, answer)
 	if in.failed != nil && errors.Is(err, context.Canceled) {
 		err = in.failed // which made net/http cancel the context
 	}
@@ -59,7 +63,7 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request) {
 // readRecords hands all records to the load. It returns the line at which it
 // ended, and nil where that was the last; otherwise the rest of the body is
 // never read, and the connection cannot be used for another request.
-func (s *Server) readRecords(r *http.Request, records parser, answer *bulkAnswer) (int64, error) {
+func (s *Server) readRecords(r *http.Request, records parser, need int, answer *bulkAnswer) (int64, error) {
 	whole := false
 	defer func() {
 		if c := connOf(r); c != nil && !whole {
@@ -72,6 +76,7 @@ func (s *Server) readRecords(r *http.Request, records parser, answer *bulkAnswer
 		switch {
 		case err == nil:
 			answer.read.Add(1)
+			rec.Need = need
 			err = answer.load.Add(rec)
 		case errors.Is(err, io.EOF):
 			whole = true

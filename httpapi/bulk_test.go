@@ -289,7 +289,7 @@ func TestExportAndBulk(t *testing.T) {
 		t.Fatalf("%d %s", exported.Code, exported.Body)
 	}
 	w := ask(b, "POST", "/v1/bulk", exported.Body.String(), "Content-Type: application/x-ndjson")
-	if want := `{"read":2504,"stored":2504,"failed":0,"done":true}` + "\n"; w.Body.String() != want {
+	if want := `{"read":2504,"stored":2504,"failed":0,"done":true}` + "\n"; !strings.HasSuffix(w.Body.String(), want) { // behind progress, where it is slow
 		t.Fatal(w.Body)
 	}
 	for _, e := range from.sorted() {

@@ -32,7 +32,7 @@ func TestClient(t *testing.T) {
 	c := connect(t, newFake(t), Config{})
 	key, value := "odd/../%2F\x00\xff key", []byte("\x00\xff value")
 	put, err := c.Put(ctx, key, value, client.ContentType("a/b"), client.TTL(time.Hour), client.IfNoneMatch("*"))
-	if err != nil || !put.Created || put.Owner != "n2" || !strings.Contains(put.Receipt, "acked=1") {
+	if err != nil || !put.Created || put.Owner != "n2" || !strings.Contains(put.Receipt, "acked=3") {
 		t.Fatalf("put: %+v, %v", put, err)
 	}
 	for name, read := range map[string]func(context.Context, string, ...client.Option) (*client.Item, error){

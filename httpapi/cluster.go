@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/thunderdb/thunderdb/client"
 	"github.com/thunderdb/thunderdb/node"
@@ -18,12 +19,18 @@ func (s *Server) clusterStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	doc := client.Cluster{
 		Name: status.Cluster, RingVersion: status.Ring,
-		Settled:         status.Change == nil && status.UnderReplicated == 0,
-		UnderReplicated: status.UnderReplicated,
-		Members:         make([]client.Member, len(status.Members)),
+		Settled: status.Settled, Hints: status.Hints, UnderReplicated: status.UnderReplicated,
+		Members: make([]client.Member, len(status.Members)),
 	}
 	if c := status.Change; c != nil {
-		doc.Change = &client.Change{To: c.To, WaitingFor: append([]string{}, c.WaitingFor...)}
+		doc.Change = &client.Change{
+			To: c.To, WaitingFor: append([]string{}, c.WaitingFor...),
+			BytesToMove: c.BytesToMove, BytesMoved: c.BytesMoved,
+		}
+	}
+	if at := status.LastRepair; !at.IsZero() {
+		at = at.UTC().Truncate(time.Second)
+		doc.LastRepair = &at
 	}
 	for i := range status.Members {
 		doc.Members[i] = memberDocument(&status.Members[i])

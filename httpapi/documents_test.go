@@ -132,7 +132,7 @@ func TestClusterDocuments(t *testing.T) {
 	s := f.serve(t, Config{})
 	ask(s, "PUT", "/v1/kv/a%2F%FF", "1")
 	f.status = node.Status{
-		Cluster: "c1", Ring: 17, Change: &node.Change{To: 18, WaitingFor: []string{"n2"}}, UnderReplicated: 3,
+		Cluster: "c1", Ring: 17, Change: &node.Change{To: 18, WaitingFor: []string{"n2"}, BytesToMove: 9, BytesMoved: 2}, UnderReplicated: 3, Hints: 8,
 		Members: []node.MemberState{{
 			Name: "n1", HTTP: "h:1", Peer: "h:2", Gossip: "h:3", Status: "alive", Weight: 1, Zone: "z",
 			Partitions: 4, Keys: 5, Bytes: 6, Software: "v7",
@@ -147,11 +147,13 @@ func TestClusterDocuments(t *testing.T) {
 		}
 	}
 	check("/v1/cluster", `{"name":"c1","ring_version":17,"settled":false,"change":{"to":18,"waiting_for":["n2"],`+
-		`"bytes_to_move":0,"bytes_moved":0},"hints":0,"under_replicated":3,`+member)
+		`"bytes_to_move":9,"bytes_moved":2},"hints":8,"under_replicated":3,`+member)
 	f.status.Change = nil
-	check("/v1/cluster", `{"name":"c1","ring_version":17,"settled":false,"change":null,"hints":0,"under_replicated":3,`+member)
-	f.status.UnderReplicated = 0
-	check("/v1/cluster", `{"name":"c1","ring_version":17,"settled":true,"change":null,"hints":0,"under_replicated":0,`+member)
+	check("/v1/cluster", `{"name":"c1","ring_version":17,"settled":false,"change":null,"hints":8,"under_replicated":3,`+member)
+	f.status.UnderReplicated, f.status.Hints, f.status.Settled = 0, 0, true
+	f.status.LastRepair = time.Date(2033, 5, 18, 5, 33, 20, 7e6, time.FixedZone("", 7200))
+	check("/v1/cluster", `{"name":"c1","ring_version":17,"settled":true,"change":null,"hints":0,"under_replicated":0,`+
+		`"last_repair":"2033-05-18T03:33:20Z",`+member)
 	check("/v1/explain/a%2F%FF", `{"key_b64":"YS//","partition":3,"owner":"n2","replicas":[`+
 		`{"name":"n2","addr":"127.0.0.1:8081","alive":true,"version":"0190000000010000-0000000000000007","state":"live"},`+
 		`{"name":"n1","addr":"127.0.0.1:8080","alive":false,"state":"unknown"}],"ring_version":17}`+"\n")
@@ -213,7 +215,10 @@ func TestRoutes(t *testing.T) {
 		"GET /":                    "404 ",
 		"GET /v1/kv":               "404 ",
 		"GET /v1/keys/":            "404 ",
-		"POST /v1/cluster/leave":   "404 ",
+		"GET /v1/cluster/leave":    "405 POST",
+		"PUT /v1/cluster/forget/a": "405 POST",
+		"POST /v1/cluster/forget/": "400 ",
+		"POST /v1/cluster/forget":  "404 ",
 		"GET /v1/explain/":         "400 ",
 		"HEAD /ping":               "200 ",
 		"GET //v1/keys":            "404 ",

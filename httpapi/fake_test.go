@@ -31,10 +31,13 @@ type fake struct {
 	ring    *ring.Ring
 	status  node.Status
 
-	do    func(ctx context.Context, op *kv.Op) error // an error answers
-	list  func(req node.ListRequest) error
-	load  func(rec *node.Record) error // an error fails the record
-	ready error
+	do     func(ctx context.Context, op *kv.Op) error // an error answers
+	leave  func() error
+	forget func(name string, force bool) error
+	acked  int // Answered of an operation that fails
+	list   func(req node.ListRequest) error
+	load   func(rec *node.Record) error // an error fails the record
+	ready  error
 }
 
 func newFake(t testing.TB) *fake {
@@ -64,9 +67,15 @@ func field[T any](f *fake, at *T) T {
 }
 
 func (f *fake) Do(ctx context.Context, op *kv.Op, dst []byte) node.Reply {
-	reply := node.Reply{Owner: "n2", Receipt: node.Receipt{N: 1, Need: 1, Ring: 17}}
+	reply := node.Reply{Owner: "n2"}
+	if op.Need > 3 {
+		reply.Err = fmt.Errorf("%d: %w, which is 3", op.Need, node.ErrBadNeed)
+		return reply
+	}
+	reply.Receipt = receiptOf(op.Need)
 	if do := field(f, &f.do); do != nil {
 		if reply.Err = do(ctx, op); reply.Err != nil {
+			reply.Receipt.Answered = field(f, &f.acked)
 			return reply
 		}
 	}
@@ -76,7 +85,7 @@ func (f *fake) Do(ctx context.Context, op *kv.Op, dst []byte) node.Reply {
 	now := time.Now().UnixMilli()
 	live := found && old.Live(now)
 	if op.Verb == kv.Get {
-		reply.Receipt.Answered = 1
+		reply.Receipt.Answered, reply.Receipt.Repaired = reply.Receipt.Need, 1
 		reply.Entry = old
 		if reply.Entry.Value = append(dst[:0], old.Value...); !live {
 			reply.Err = kv.ErrNotFound
@@ -87,7 +96,7 @@ func (f *fake) Do(ctx context.Context, op *kv.Op, dst []byte) node.Reply {
 		reply.Err, reply.Entry = kv.ErrPrecondition, old
 		return reply
 	}
-	reply.Receipt.Answered = 1
+	reply.Receipt.Answered, reply.Receipt.Durable, reply.Receipt.Hinted = 3, 2, 1
 	reply.Existed = live
 	if op.Verb == kv.Delete && !live {
 		return reply
@@ -102,6 +111,18 @@ func (f *fake) Do(ctx context.Context, op *kv.Op, dst []byte) node.Reply {
 	e.Value = nil
 	reply.Entry = e
 	return reply
+}
+
+// receiptOf is that of a key with three replicas.
+func receiptOf(need int) kv.Receipt {
+	r := kv.Receipt{N: 3, Need: need, Ring: 17}
+	switch need {
+	case 0:
+		r.Need = 2
+	case kv.All:
+		r.Need = 3
+	}
+	return r
 }
 
 func (f *fake) DoAll(ctx context.Context, ops []kv.Op) []node.Reply {
@@ -177,6 +198,10 @@ func (f *fake) Explain(_ context.Context, key []byte) (node.Explanation, error) 
 	}, f.Ready()
 }
 
+func (f *fake) Leave(context.Context) error { return f.leave() }
+
+func (f *fake) Forget(_ context.Context, name string, force bool) error { return f.forget(name, force) }
+
 func (f *fake) Ring() *ring.Ring              { return f.ring }
 func (f *fake) Ready() error                  { return field(f, &f.ready) }
 func (f *fake) Name() string                  { return "n1" }
@@ -208,7 +233,7 @@ func (l *fakeLoad) Add(rec node.Record) error {
 		}
 	}
 	l.f.Do(l.ctx, &kv.Op{
-		Verb: kv.Put, Key: rec.Key, Value: rec.Value, ContentType: strings.Clone(rec.ContentType), Expires: rec.Expires,
+		Verb: kv.Put, Key: rec.Key, Value: rec.Value, ContentType: strings.Clone(rec.ContentType), Expires: rec.Expires, Need: rec.Need,
 	}, nil)
 	l.count(&l.stored)
 	return nil
@@ -233,7 +258,7 @@ func (l *fakeLoad) Close() error  { return l.ctx.Err() }
 // serve returns a server of f.
 func (f *fake) serve(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	backend := Backend{Keys: f, Lister: f, Cluster: f, Load: f.begin}
+	backend := Backend{Keys: f, Lister: f, Cluster: f, Members: f, Load: f.begin}
 	s, err := New(cfg, backend, hclog.NewNullLogger(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

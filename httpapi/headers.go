@@ -77,7 +77,7 @@ func appendHTTPDate(dst []byte, t time.Time) []byte {
 }
 
 // appendReceipt appends the receipt of a write or of a read.
-func appendReceipt(dst []byte, r *node.Receipt, write bool) []byte {
+func appendReceipt(dst []byte, r *kv.Receipt, write bool) []byte {
 	dst = appendCount(dst, "n=", int64(r.N))
 	if write {
 		dst = appendCount(dst, "; w=", int64(r.Need))

@@ -84,9 +84,11 @@ func (s *Server) readKeyRequest(r *http.Request, x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkConsistency(r.Header, query); err != nil {
+	need, err := parseNeeds(r.Header, query)
+	if err != nil {
 		return err
 	}
+	x.op.Need = need.of(x.op.Verb)
 	conditional, err := parseCondition(r.Header, &x.condition)
 	if err != nil {
 		return err
@@ -137,6 +139,10 @@ func (s *Server) failKey(w http.ResponseWriter, r *http.Request, x *exchange, re
 		if reply.Owner != "" {
 			w.Header()[headerOwner] = []string{reply.Owner}
 		}
+		if reply.Receipt != (kv.Receipt{}) { // how far it came is worth knowing
+			line := appendReceipt(nil, &reply.Receipt, x.op.Verb.IsWrite())
+			w.Header()[headerReceipt] = []string{string(line)}
+		}
 	case reply.Entry.Deleted:
 		w.Header()[headerDeleted] = []string{"true"}
 		x.tell(w, reply, nil)
@@ -145,5 +151,5 @@ func (s *Server) failKey(w http.ResponseWriter, r *http.Request, x *exchange, re
 	default:
 		x.tell(w, reply, &reply.Entry)
 	}
-	x.status = s.fail(w, r, failure{err: reply.Err, key: x.key, write: x.op.Verb.IsWrite()})
+	x.status = s.fail(w, r, failureOf(&x.op, reply))
 }

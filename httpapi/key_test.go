@@ -12,6 +12,8 @@ import (
 
 	"github.com/thunderdb/thunderdb/client"
 	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/node"
+	"github.com/thunderdb/thunderdb/node/peer"
 )
 
 // Every byte of a key survives, on the wire as it is sent.
@@ -90,10 +92,16 @@ func TestKeyRequests(t *testing.T) {
 		"consistency all":     {"PUT", "/v1/kv/k", "w", []string{"ThunderDB-Consistency: all"}, 204, ""},
 		"consistency unknown": {"GET", "/v1/kv/k", "", []string{"ThunderDB-Consistency: most"}, 400, "want one, quorum or all"},
 		"r=1":                 {"GET", "/v1/kv/k?r=1", "", nil, 200, "v"},
-		"r=2":                 {"GET", "/v1/kv/k?r=2", "", nil, 400, "r=2: above the number of replicas, which is 1"},
-		"w=2":                 {"PUT", "/v1/kv/k?w=2", "w", nil, 400, "w=2: above the number of replicas, which is 1"},
-		"w=0":                 {"PUT", "/v1/kv/k?w=0", "w", nil, 400, "want a number from 1"},
-		"bad query":           {"GET", "/v1/kv/k?a=%zz", "", nil, 400, "query"},
+		"r=3":                 {"GET", "/v1/kv/k?r=3", "", nil, 200, "v"},
+		"r=4":                 {"GET", "/v1/kv/k?r=4", "", nil, 400, "more replicas asked for than the key has"},
+		"w=4":                 {"PUT", "/v1/kv/k?w=4", "w", nil, 400, "more replicas asked for than the key has"},
+		"w=0":                 {"PUT", "/v1/kv/k?w=0", "w", nil, 400, `w=\"0\": want a number from 1`},
+		"w of a read, bad":    {"GET", "/v1/kv/k?w=x", "", nil, 400, `w=\"x\": want a number from 1`},
+		"r above any":         {"GET", "/v1/kv/k?r=99999999999", "", nil, 400, "want a number from 1"},
+		"w twice":             {"PUT", "/v1/kv/k?w=1&w=2", "w", nil, 400, "w is given twice"},
+		"consistency twice": {"PUT", "/v1/kv/k", "w",
+			[]string{"ThunderDB-Consistency: one", "ThunderDB-Consistency: all"}, 400, "given twice"},
+		"bad query": {"GET", "/v1/kv/k?a=%zz", "", nil, 400, "query"},
 
 		"if-match":              {"PUT", "/v1/kv/k", "w", []string{"If-Match: " + tag}, 204, ""},
 		"if-match, another":     {"PUT", "/v1/kv/k", "w", []string{`If-Match: "x"`}, 412, "precondition_failed"},
@@ -136,8 +144,8 @@ func TestKeyHeaders(t *testing.T) {
 		common   = "Cache-Control: no-cache\nThunderdb-Node: n1\nThunderdb-Owner: n2\nX-Content-Type-Options: nosniff\n"
 		modified = "Last-Modified: Mon, 10 Jun 2024 02:35:18 GMT\n"
 		expires  = "Thunderdb-Expires: 2033-05-18T03:34:20.000Z\n"
-		written  = "Thunderdb-Receipt: n=1; w=1; acked=1; durable=0; hinted=0; ring=17\n"
-		read     = "Thunderdb-Receipt: n=1; r=1; answered=1; repaired=0; ring=17\n"
+		written  = "Thunderdb-Receipt: n=3; w=2; acked=3; durable=2; hinted=1; ring=17\n"
+		read     = "Thunderdb-Receipt: n=3; r=2; answered=2; repaired=1; ring=17\n"
 		version1 = `Etag: "0190000000010000-0000000000000007"` + "\n"
 	)
 	want := []string{
@@ -197,11 +205,23 @@ func checkHeaders(t *testing.T, request string, resp *http.Response, want string
 func TestOperationErrors(t *testing.T) {
 	t.Parallel()
 	wrapped := fmt.Errorf("ask n2: %w", kv.ErrNotFound)
+	lost := fmt.Errorf("ask n2: %w", peer.ErrUnavailable)
 	for _, test := range []struct {
 		err     error
 		status  int
 		applied bool
 	}{
+		// Of a write that one replica may have taken it is not known whether it
+		// was applied, whatever the others said.
+		{peer.ErrStale, 503, false},
+		{errors.Join(peer.ErrStale, lost), 503, true},
+		{peer.ErrOverloaded, 429, false},
+		{errors.Join(peer.ErrOverloaded, lost), 503, true},
+		{errors.Join(kv.ErrConflict, lost), 503, true},
+		{peer.ErrClock, 503, false},
+		{kv.ErrClockCeiling, 503, false},
+		{fmt.Errorf("%w: %w", peer.ErrUnavailable, peer.ErrNotSent), 503, false},
+		{node.ErrBadNeed, 400, false},
 		{kv.ErrConflict, 409, false},
 		{kv.ErrFull, 507, false},
 		{context.DeadlineExceeded, 504, true},

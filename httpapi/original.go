@@ -12,6 +12,7 @@ import (
 
 	"github.com/thunderdb/thunderdb/client"
 	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/node"
 )
 
 // The routes of the Python project that ThunderDB grew out of. There, keys are
@@ -30,11 +31,8 @@ func (s *Server) originalGet(w http.ResponseWriter, r *http.Request) {
 		s.failRequest(w, r, err)
 		return
 	}
-	ctx := newDeadline(r.Context(), s.timeouts.Request)
-	defer ctx.end()
-	reply := s.backend.Keys.Do(ctx, &kv.Op{Verb: kv.Get, Key: key}, nil)
-	if reply.Err != nil {
-		s.fail(w, r, failure{err: reply.Err, key: key})
+	reply, ok := s.doOriginal(w, r, &kv.Op{Verb: kv.Get, Key: key})
+	if !ok {
 		return
 	}
 	pair, ok := appendPair([]byte("{"), key, &reply.Entry)
@@ -44,6 +42,28 @@ func (s *Server) originalGet(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header()["Content-Type"] = valueJSON
 	s.write(w, append(pair, "}\n"...))
+}
+
+// doOriginal has the cluster perform one operation, and tells how it came
+// about. Where it failed, that is answered, and ok is false.
+func (s *Server) doOriginal(w http.ResponseWriter, r *http.Request, op *kv.Op) (reply node.Reply, ok bool) {
+	need, err := requestNeeds(r)
+	if err != nil {
+		s.failRequest(w, r, err)
+		return reply, false
+	}
+	op.Need = need.of(op.Verb)
+	ctx := newDeadline(r.Context(), s.timeouts.Request)
+	defer ctx.end()
+	reply = s.backend.Keys.Do(ctx, op, nil)
+	if reply.Err == nil || reply.Receipt != (kv.Receipt{}) {
+		addHead(connOf(r), w, appendReply(nil, &reply, op.Verb.IsWrite(), nil))
+	}
+	if reply.Err != nil {
+		s.fail(w, r, failureOf(op, &reply))
+		return reply, false
+	}
+	return reply, true
 }
 
 // errNotText is answered when a key or value cannot stand in JSON.
@@ -86,11 +106,7 @@ func (s *Server) originalPut(w http.ResponseWriter, r *http.Request) {
 		s.refusePairs(w, r, err)
 		return
 	}
-	ctx := newDeadline(r.Context(), s.timeouts.Request)
-	defer ctx.end()
-	if reply := s.backend.Keys.Do(ctx, &ops[0], nil); reply.Err != nil {
-		s.fail(w, r, failure{err: reply.Err, key: ops[0].Key, write: true})
-	}
+	s.doOriginal(w, r, &ops[0])
 }
 
 // originalDelete serves DELETE /delete/{key}.
@@ -100,11 +116,7 @@ func (s *Server) originalDelete(w http.ResponseWriter, r *http.Request) {
 		s.failRequest(w, r, err)
 		return
 	}
-	ctx := newDeadline(r.Context(), s.timeouts.Request)
-	defer ctx.end()
-	if reply := s.backend.Keys.Do(ctx, &kv.Op{Verb: kv.Delete, Key: key}, nil); reply.Err != nil {
-		s.fail(w, r, failure{err: reply.Err, key: key, write: true})
-	}
+	s.doOriginal(w, r, &kv.Op{Verb: kv.Delete, Key: key})
 }
 
 // unstored is the problem of pairs that were not all stored.
@@ -117,17 +129,25 @@ type unstored struct {
 func (s *Server) originalBatch(w http.ResponseWriter, r *http.Request) {
 	var b body
 	defer s.release(&b)
+	need, err := requestNeeds(r)
+	if err != nil {
+		s.failRequest(w, r, err)
+		return
+	}
 	ops, err := s.readPairs(r, &b)
 	if err != nil {
 		s.refusePairs(w, r, err)
 		return
 	}
+	need.set(ops)
 	doc := unstored{}
 	for i, reply := range s.doAll(r, ops) {
 		if reply.Err == nil {
 			continue
 		}
-		p := s.problem(r, failure{err: reply.Err, write: true})
+		f := failureOf(&ops[i], &reply)
+		f.key = nil // all of them are named below
+		p := s.problem(r, f)
 		if doc.Keys == nil {
 			doc.Problem = p
 		} else if p.Applied != "" {

@@ -102,47 +102,22 @@ func (s *Server) requestExpiry(h http.Header, query url.Values) (int64, error) {
 	return s.expiryOf(given[0])
 }
 
-// checkConsistency refuses a consistency that is malformed, or wants more
-// replicas than a key has. While every key has one replica all levels ask for
-// that one, and there is nothing else to do about them.
-func (s *Server) checkConsistency(h http.Header, query url.Values) error {
-	for _, level := range h[requestConsistency] {
-		switch level {
-		case "one", "quorum", "all":
-		default:
-			return fmt.Errorf("ThunderDB-Consistency %q: want one, quorum or all", level)
-		}
-	}
-	if !query.Has("r") && !query.Has("w") {
-		return nil
-	}
-	current := s.backend.Cluster.Ring()
-	if current == nil {
-		return nil // the operation itself will say that the node is not ready
-	}
-	replicas := len(current.Replicas(0))
-	for _, name := range []string{"r", "w"} {
-		n, err := parseCount(query, name, 0, math.MaxInt)
-		if err != nil {
-			return err
-		}
-		if n > replicas {
-			return fmt.Errorf("%s=%d: above the number of replicas, which is %d", name, n, replicas)
-		}
-	}
-	return nil
-}
-
 // parseCount returns a parameter that counts from 1 to limit, or absent where
 // it is not given.
 func parseCount(query url.Values, name string, absent, limit int) (int, error) {
-	if !query.Has(name) {
+	given, ok := query[name]
+	if !ok {
 		return absent, nil
 	}
-	text := query.Get(name)
+	text := given[0]
+	for _, again := range given[1:] {
+		if again != text {
+			return 0, fmt.Errorf("%s is given twice: %q and %q", name, text, again)
+		}
+	}
 	n, err := strconv.Atoi(text)
 	switch {
-	case (err != nil || n < 1) && limit == math.MaxInt:
+	case (err != nil || n < 1 || n > limit) && limit == math.MaxInt32: // as good as none
 		return 0, fmt.Errorf("%s=%q: want a number from 1", name, text)
 	case err != nil || n < 1 || n > limit:
 		return 0, fmt.Errorf("%s=%q: want a number from 1 to %d", name, text, limit)

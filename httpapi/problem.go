@@ -29,40 +29,52 @@ const (
 // client.Codes has its status and code.
 type meaning struct {
 	err     error
+	also    error // where it is not nil, the error has to be this one too
 	wire    error
 	outcome outcome
 }
 
 // meanings lists the errors that a node returns. The first that matches
 // counts: what was certainly not sent, then what is unclear, and last what was
-// judged, so that a node that did not answer is never taken for a key that is
-// not there.
+// refused or judged. So a replica that did not answer is never taken for a key
+// that is not there, and one that refused a write which others may have taken
+// says nothing of them.
 func meanings() []meaning {
 	return []meaning{
-		{node.ErrNotReady, client.ErrUnavailable, unapplied},
-		{peer.ErrNotOwner, client.ErrUnavailable, unapplied},
-		{peer.ErrForeign, client.ErrUnavailable, unapplied},
-		{peer.ErrOverloaded, client.ErrOverloaded, unapplied},
-		{context.DeadlineExceeded, client.ErrTimeout, unclear},
-		{context.Canceled, client.ErrUnavailable, unclear},
-		{peer.ErrUnavailable, client.ErrUnavailable, unclear},
-		{kv.ErrUnavailable, client.ErrUnavailable, unclear},
-		{kv.ErrClosed, client.ErrUnavailable, unapplied},
-		{kv.ErrConflict, client.ErrConflict, unapplied},
-		{kv.ErrPrecondition, client.ErrPrecondition, unapplied},
-		{kv.ErrFull, client.ErrFull, unapplied},
-		{kv.ErrTooLarge, client.ErrTooLarge, unapplied},
-		{node.ErrBadCursor, client.ErrBadRequest, unapplied},
-		{kv.ErrNoScan, client.ErrUnsupported, unapplied},
-		{kv.ErrNotFound, client.ErrNotFound, unapplied},
+		{err: node.ErrNotReady, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: node.ErrBadNeed, wire: client.ErrBadRequest, outcome: unapplied},
+		{err: peer.ErrNotSent, also: peer.ErrOverloaded, wire: client.ErrOverloaded, outcome: unapplied},
+		{err: peer.ErrNotSent, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: context.DeadlineExceeded, wire: client.ErrTimeout, outcome: unclear},
+		{err: context.Canceled, wire: client.ErrUnavailable, outcome: unclear},
+		{err: peer.ErrUnavailable, wire: client.ErrUnavailable, outcome: unclear},
+		{err: kv.ErrUnavailable, wire: client.ErrUnavailable, outcome: unclear},
+		{err: peer.ErrStale, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: peer.ErrClock, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: kv.ErrClockCeiling, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: peer.ErrForeign, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: peer.ErrOverloaded, wire: client.ErrOverloaded, outcome: unapplied},
+		{err: kv.ErrClosed, wire: client.ErrUnavailable, outcome: unapplied},
+		{err: kv.ErrConflict, wire: client.ErrConflict, outcome: unapplied},
+		{err: kv.ErrPrecondition, wire: client.ErrPrecondition, outcome: unapplied},
+		{err: kv.ErrFull, wire: client.ErrFull, outcome: unapplied},
+		{err: kv.ErrTooLarge, wire: client.ErrTooLarge, outcome: unapplied},
+		{err: node.ErrMemberUp, wire: client.ErrMemberUp, outcome: unapplied},
+		{err: node.ErrNoMember, wire: client.ErrNoMember, outcome: unapplied},
+		{err: node.ErrTooFew, wire: client.ErrTooFew, outcome: unapplied},
+		{err: node.ErrLastMember, wire: client.ErrLastMember, outcome: unapplied},
+		{err: node.ErrBusy, wire: client.ErrBusy, outcome: unapplied},
+		{err: node.ErrBadCursor, wire: client.ErrBadRequest, outcome: unapplied},
+		{err: kv.ErrNoScan, wire: client.ErrUnsupported, outcome: unapplied},
+		{err: kv.ErrNotFound, wire: client.ErrNotFound, outcome: unapplied},
 		// Errors of the request itself are wrapped with the wire's own.
-		{client.ErrBadRequest, client.ErrBadRequest, unapplied},
-		{client.ErrTooLarge, client.ErrTooLarge, unapplied},
-		{client.ErrMediaType, client.ErrMediaType, unapplied},
-		{client.ErrNotText, client.ErrNotText, unapplied},
-		{client.ErrOverloaded, client.ErrOverloaded, unapplied},
-		{client.ErrNoRoute, client.ErrNoRoute, unapplied},
-		{client.ErrMethod, client.ErrMethod, unapplied},
+		{err: client.ErrBadRequest, wire: client.ErrBadRequest, outcome: unapplied},
+		{err: client.ErrTooLarge, wire: client.ErrTooLarge, outcome: unapplied},
+		{err: client.ErrMediaType, wire: client.ErrMediaType, outcome: unapplied},
+		{err: client.ErrNotText, wire: client.ErrNotText, outcome: unapplied},
+		{err: client.ErrOverloaded, wire: client.ErrOverloaded, outcome: unapplied},
+		{err: client.ErrNoRoute, wire: client.ErrNoRoute, outcome: unapplied},
+		{err: client.ErrMethod, wire: client.ErrMethod, outcome: unapplied},
 	}
 }
 
@@ -84,11 +96,21 @@ func newTable() table {
 // that failed with it may have been applied.
 func (t *table) classify(err error) (client.Code, outcome) {
 	for _, m := range t.meanings {
-		if errors.Is(err, m.err) {
+		if errors.Is(err, m.err) && (m.also == nil || errors.Is(err, m.also)) {
 			return t.codes[m.wire], m.outcome
 		}
 	}
 	return t.codes[client.ErrInternal], unclear
+}
+
+// judge returns the code that a failure is answered with, and what a write
+// left behind. A replica that has acknowledged it knows better than any error.
+func (t *table) judge(f failure) (client.Code, outcome) {
+	code, left := t.classify(f.err)
+	if f.acked && (code.Status >= http.StatusInternalServerError || code.Status == http.StatusTooManyRequests) {
+		left = unclear
+	}
+	return code, left && outcome(f.write)
 }
 
 // invalid returns an error that is answered with 400 and its text.
@@ -136,32 +158,51 @@ type failure struct {
 	err   error
 	key   []byte // nil where no key is concerned
 	write bool   // whether it was to change something
+	acked bool   // whether a replica has acknowledged that
 }
+
+// failureOf returns the failure of an operation.
+func failureOf(op *kv.Op, reply *node.Reply) failure {
+	write := op.Verb.IsWrite()
+	return failure{err: reply.Err, key: op.Key, write: write, acked: write && reply.Receipt.Answered > 0}
+}
+
+// ownTitle are errors of which the table's title, which is about replicas,
+// would say the wrong thing.
+func ownTitle() []error { return []error{node.ErrNotReady, peer.ErrClock, kv.ErrClockCeiling} }
 
 // problem returns the document for a failure.
 func (s *Server) problem(r *http.Request, f failure) client.Problem {
-	code, left := s.table.classify(f.err)
+	code, left := s.table.judge(f)
 	p := client.Problem{
 		Type: urnPrefix + code.Name, Title: code.Err.Error(), Status: code.Status,
 		Detail: f.err.Error(), Instance: r.URL.EscapedPath(),
 		Code: code.Name, Node: s.name, Retryable: code.Retryable,
 	}
-	if errors.Is(f.err, node.ErrNotReady) {
-		// The table's title is about replicas, and none was asked.
-		p.Title = node.ErrNotReady.Error()
-		p.Detail = strings.TrimPrefix(p.Detail, p.Title+": ")
+	for _, err := range ownTitle() {
+		if errors.Is(f.err, err) && code.Err == client.ErrUnavailable { //nolint:errorlint // a row of the table
+			p.Title = err.Error()
+			break
+		}
 	}
-	if p.Detail == p.Title {
-		p.Detail = ""
-	}
+	p.Detail = withoutTitle(p.Detail, p.Title)
 	p.Key, p.KeyB64 = textOrBytes(f.key)
-	if f.write && left == unclear {
+	if left == unclear {
 		p.Applied = "unknown"
 	}
 	if code.Status == http.StatusInternalServerError {
 		s.logger.Error("request failed", "method", r.Method, "path", p.Instance, "error", f.err)
 	}
 	return p
+}
+
+// withoutTitle returns what an error's text says beyond the title that stands
+// before it.
+func withoutTitle(text, title string) string {
+	if text == title {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(text, title+": "), ": "+title)
 }
 
 // fail answers with the problem of an error. Nothing may have been written

@@ -20,7 +20,7 @@ import (
 const keyPrefix = "/v1/kv/"
 
 // route is a path with what it does for each method. A path that ends in
-// {key} stands for all that begin so.
+// {key} or {name} stands for all that begin so.
 type route struct {
 	path    string
 	methods map[string]http.HandlerFunc
@@ -58,6 +58,8 @@ func (s *Server) newRouting(registry *prometheus.Registry) routing {
 		{"/v1/export", onlyGet(s.export)},
 		{"/v1/explain/{key}", only(http.MethodGet, s.explain)},
 		{"/v1/cluster", only(http.MethodGet, s.clusterStatus)},
+		{"/v1/cluster/leave", only(http.MethodPost, s.leaveCluster)},
+		{forgetPrefix + "{name}", only(http.MethodPost, s.forgetMember)},
 		{"/v1/ring", only(http.MethodGet, s.ringTable)},
 		{"/livez", only(http.MethodGet, s.live)},
 		{"/readyz", only(http.MethodGet, s.ready)},
@@ -96,7 +98,7 @@ func (s *Server) newRouter(none http.HandlerFunc) *mux.Router {
 // add gives router a route.
 func (s *Server) add(router *mux.Router, path string, h http.HandlerFunc) {
 	handler := s.observed(path, h)
-	if prefix, isPrefix := strings.CutSuffix(path, "{key}"); isPrefix {
+	if prefix, _, isPrefix := strings.Cut(path, "{"); isPrefix {
 		router.PathPrefix(prefix).Handler(handler)
 	} else {
 		router.Path(path).Handler(handler)

@@ -43,7 +43,7 @@ func New(cfg Config, b Backend, logger hclog.Logger, registry *prometheus.Regist
 	if err != nil {
 		return nil, fmt.Errorf("http api: %w", err)
 	}
-	if b.Keys == nil || b.Lister == nil || b.Cluster == nil || b.Load == nil {
+	if b.Keys == nil || b.Lister == nil || b.Cluster == nil || b.Members == nil || b.Load == nil {
 		return nil, errors.New("http api: the backend is incomplete")
 	}
 	s := &Server{

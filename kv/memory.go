@@ -16,6 +16,7 @@ var (
 	_ Scanner = (*Memory)(nil)
 	_ Counter = (*Memory)(nil)
 	_ Expirer = (*Memory)(nil)
+	_ Purger  = (*Memory)(nil)
 
 	_ Metadata = (*Memory)(nil)
 )

@@ -19,17 +19,17 @@ const (
 
 // Apply implements [Store]. It ignores ctx, for it never waits long. A value
 // that there is no room for does not keep it from the entries behind.
-func (m *Memory) Apply(_ context.Context, entries []Entry, held []Version) error {
+func (m *Memory) Apply(_ context.Context, entries []Entry, done []Applied) error {
 	if len(entries) <= smallBatch {
 		var places [smallBatch]place
 		for i := range entries {
 			places[i] = m.place(entries[i].Key)
 		}
-		return m.apply(&batch{entries: entries, held: held, places: places[:len(entries)]})
+		return m.apply(&batch{entries: entries, done: done, places: places[:len(entries)]})
 	}
 	b := batches.Get().(*batch)
 	defer b.release()
-	b.entries, b.held = entries, held
+	b.entries, b.done = entries, done
 	b.sort(m)
 	return m.apply(b)
 }
@@ -37,7 +37,7 @@ func (m *Memory) Apply(_ context.Context, entries []Entry, held []Version) error
 // batch is what one Apply works on.
 type batch struct {
 	entries []Entry
-	held    []Version // may be nil
+	done    []Applied // may be nil
 	places  []place   // of the entries
 	order   []int32   // the entries' indices by shard; nil is their own order
 	starts  []int32   // by shard, where its next entry goes in order
@@ -50,7 +50,7 @@ var batches = sync.Pool{New: func() any {
 }}
 
 func (b *batch) release() {
-	b.entries, b.held = nil, nil
+	b.entries, b.done = nil, nil
 	batches.Put(b)
 }
 
@@ -113,7 +113,7 @@ func (b *batch) warm(s *shard, n int) {
 // apply applies the batch and returns ErrFull where any entry met it. After
 // any other error it stops.
 func (m *Memory) apply(b *batch) error {
-	clear(b.held)
+	clear(b.done)
 	var full error
 	work := maxReclaim
 	for n := 0; n < len(b.entries); {
@@ -151,22 +151,22 @@ func (m *Memory) applyRun(b *batch, n int) (next, lacking int, err error) {
 			break
 		}
 		e := &b.entries[i]
-		held, lacking := m.offer(s, b.places[i], e)
+		was, held, lacking := m.offer(s, b.places[i], e)
 		if lacking > 0 {
 			return n, lacking, nil
 		}
-		if b.held != nil {
-			b.held[i] = held
+		if b.done != nil {
+			b.done[i] = Applied{Held: held, Was: was}
 		}
 		work += holdEntry + len(e.Key) + len(e.Value)
 	}
 	return n, 0, nil
 }
 
-// offer offers one entry to its shard, which is locked, and returns the version
-// that the shard then holds. Where there is no room for it, nothing changes and
-// lacking is the bytes that the store would grow by.
-func (m *Memory) offer(s *shard, at place, e *Entry) (held Version, lacking int) {
+// offer offers one entry to its shard, which is locked, and returns the versions
+// that the shard held before and then holds. Where there is no room for it,
+// nothing changes and lacking is the bytes that the store would grow by.
+func (m *Memory) offer(s *shard, at place, e *Entry) (was, held Version, lacking int) {
 	t := &s.tables[at.table]
 	sl := t.find(&s.arena, at.tag, e.Key)
 	if sl == nil {
@@ -174,19 +174,20 @@ func (m *Memory) offer(s *shard, at place, e *Entry) (held Version, lacking int)
 		lacking = m.insert(s, t, at.tag, &d)
 	} else {
 		old := m.dict.parse(s.arena.at(sl.loc()))
-		if !e.Supersedes(&Entry{Version: old.version, Deleted: old.flags&flagDeleted != 0}) {
-			return old.version, 0
+		was = old.version
+		if !e.Supersedes(&Entry{Version: was, Deleted: old.flags&flagDeleted != 0}) {
+			return was, was, 0
 		}
 		d := m.dict.draft(e)
 		lacking = m.replace(s, t, sl, &old, &d)
 	}
 	if lacking > 0 {
-		return Version{}, lacking
+		return Version{}, Version{}, lacking
 	}
 	if s.arena.wasteful() {
 		m.evacuate(s)
 	}
-	return e.Version, 0
+	return was, e.Version, 0
 }
 
 // insert adds a record of a new key. It returns 0, or the bytes that there

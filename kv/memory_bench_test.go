@@ -241,7 +241,7 @@ func BenchmarkMemoryApply(b *testing.B) {
 	m := filled(b, keys)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	entries := make([]Entry, size)
-	held := make([]Version, size)
+	done := make([]Applied, size)
 	var turns [2][]time.Duration
 	n := 1
 	for b.Loop() {
@@ -252,7 +252,7 @@ func BenchmarkMemoryApply(b *testing.B) {
 			}
 			start := time.Now()
 			for i := 0; i < size; i += batch {
-				if err := m.Apply(context.Background(), entries[i:i+batch], held[i:i+batch]); err != nil {
+				if err := m.Apply(context.Background(), entries[i:i+batch], done[i:i+batch]); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -33,7 +33,8 @@ func put(t testing.TB, m *Memory, e Entry) {
 func nthKey(n int) []byte { return fmt.Appendf(nil, "key-%d", n) }
 
 // churn applies n random entries to few keys, with versions above from, and
-// expires some. Records of all kinds come up, and are replaced by one another.
+// expires and purges some. Records of all kinds come up, and are replaced by one
+// another.
 func churn(t testing.TB, m *Memory, rnd *rand.Rand, from, n int) {
 	t.Helper()
 	room := make([]byte, 1<<17)
@@ -61,11 +62,29 @@ func churn(t testing.TB, m *Memory, rnd *rand.Rand, from, n int) {
 		if err := m.Apply(context.Background(), []Entry{e}, nil); err != nil && !errors.Is(err, ErrFull) {
 			t.Fatal(err)
 		}
+		if i%7 == 0 {
+			purgeHeld(t, m, nthKey(rnd.IntN(300)))
+		}
 		if i%100 == 0 {
 			if _, err := m.Expire(context.Background(), int64(rnd.IntN(5000)), 50); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// purgeHeld purges what is held of a key, if anything is.
+func purgeHeld(t testing.TB, m *Memory, key []byte) {
+	t.Helper()
+	e, err := m.Get(context.Background(), key, nil)
+	if errors.Is(err, ErrNotFound) {
+		return
+	}
+	if err == nil {
+		err = m.Purge(context.Background(), []Ref{{Key: key, Version: e.Version}}, nil)
+	}
+	if err != nil {
+		t.Fatalf("purge %q: %v", key, err)
 	}
 }
 

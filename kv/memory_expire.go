@@ -53,7 +53,7 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 		return 0, 0, ErrClosed
 	}
 	t := &s.tables[table]
-	// The table may have grown since: a record that this has put before the
+	// The table may have changed since: a record that this has put before the
 	// slot waits for the next round.
 	slots := len(t.buckets) * len(bucket{})
 	end := min(w.slot+sweepSlots, slots)
@@ -70,7 +70,7 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 			swept++
 		}
 	}
-	if w.slot == slots {
+	if w.slot >= slots {
 		w.slot = 0
 		w.partition = (w.partition + 1) % m.partitions
 	}

@@ -62,7 +62,7 @@ func fillTo(t *testing.T, m *Memory, size int) (taken []int) {
 func TestFullStoreTakesAgain(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{100, 1000, 10_000} {
-		for _, how := range []string{"delete", "expire", "new keys"} {
+		for _, how := range []string{"delete", "expire", "new keys", "purge"} {
 			t.Run(fmt.Sprintf("%d/%s", size, how), func(t *testing.T) {
 				t.Parallel()
 				opts := MemoryOptions{Partitions: 8, MaxBytes: 3 << 20}
@@ -101,7 +101,7 @@ func TestFullStoreTakesAgain(t *testing.T) {
 	}
 }
 
-// take deletes or expires a tenth of the keys, spread over the store, and
+// take deletes, expires or purges a tenth of the keys, spread over the store, and
 // returns those.
 func take(t *testing.T, m *Memory, keys []int, how string) (gone []int) {
 	t.Helper()
@@ -115,7 +115,11 @@ func take(t *testing.T, m *Memory, keys []int, how string) (gone []int) {
 			// Eight bytes less of value make up for the expiry.
 			e = Entry{Key: e.Key, Value: old.Value[8:], Version: e.Version, Expires: 1000}
 		}
-		put(t, m, e)
+		if how == "purge" {
+			purgeHeld(t, m, e.Key)
+		} else {
+			put(t, m, e)
+		}
 		gone = append(gone, keys[n])
 	}
 	if n, err := m.Expire(t.Context(), 1000, 1<<30); err != nil || how == "expire" && n != len(gone) {

@@ -122,9 +122,9 @@ func fillMemory(t *testing.T, m *Memory, time uint64) int {
 			{Key: nthKey(int(time-1)<<20 + n), Value: make([]byte, 1000), Version: Version{Time: time}},
 			{Key: []byte("tombstone"), Version: Version{Time: time<<32 + uint64(n)}, Deleted: true},
 		}
-		held := make([]Version, 2)
-		err := m.Apply(t.Context(), batch, held)
-		if held[1] != batch[1].Version {
+		done := make([]Applied, 2)
+		err := m.Apply(t.Context(), batch, done)
+		if done[1].Held != batch[1].Version {
 			t.Fatalf("the tombstone behind value %d was not taken: %v", n, err)
 		}
 		if got, limit := m.resident.Load(), m.maxBytes+slabBytes; m.maxBytes > 0 && got > limit {
@@ -133,8 +133,8 @@ func fillMemory(t *testing.T, m *Memory, time uint64) int {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, ErrFull) || !held[0].IsZero() {
-			t.Fatalf("value %d: %v, held %v, want ErrFull", n, err, held[0])
+		if !errors.Is(err, ErrFull) || done[0] != (Applied{}) {
+			t.Fatalf("value %d: %v, held %v, want ErrFull", n, err, done[0])
 		}
 		return n
 	}

@@ -24,8 +24,8 @@ func (s slot) loc() location              { return location(s) }
 type bucket [8]slot
 
 // table is the index of one partition: a hash table of buckets. A slot whose
-// home bucket is full stands in the next one that is not. Nothing is ever
-// removed, for tombstones stay.
+// home bucket is full stands in the next one that is not, so all buckets from
+// its home to where it stands are full, but the last.
 type table struct {
 	buckets  []bucket // as many as it likes, not a power of two
 	used     uint32   // slots that are not empty
@@ -87,6 +87,61 @@ func (t *table) insert(s slot) {
 		if j := slices.Index(t.buckets[i][:], 0); j >= 0 {
 			t.buckets[i][j] = s
 			return
+		}
+	}
+}
+
+// remove removes a slot that stands in bucket i. What stands further on for want
+// of room there moves up, so that find still comes by.
+func (t *table) remove(i int, s slot) {
+	for {
+		hole, last := &t.buckets[i], len(bucket{})-1
+		for hole[last] == 0 {
+			last--
+		}
+		j := slices.Index(hole[:], s)
+		hole[j], hole[last] = hole[last], 0
+		if last < len(bucket{})-1 {
+			return // it was not full, so nothing has passed it
+		}
+		from, moved := t.passed(i)
+		if moved == 0 {
+			return
+		}
+		hole[last] = moved
+		i, s = from, moved
+	}
+}
+
+// passed returns a slot that stands behind bucket i and not in it only because
+// that was full, and where; it is 0 where there is none.
+func (t *table) passed(i int) (at int, s slot) {
+	for j, n := t.after(i), 1; n < len(t.buckets); j, n = t.after(j), n+1 {
+		for _, s := range t.buckets[j] {
+			if s == 0 {
+				return 0, 0
+			}
+			if t.distance(t.home(s.tag()), j) >= n {
+				return j, s
+			}
+		}
+	}
+	return 0, 0
+}
+
+// distance returns how many buckets behind one another is, round the end.
+func (t *table) distance(from, to int) int {
+	if to < from {
+		to += len(t.buckets)
+	}
+	return to - from
+}
+
+// bucketOf returns the bucket in which a slot stands.
+func (t *table) bucketOf(s slot) int {
+	for i := t.home(s.tag()); ; i = t.after(i) {
+		if slices.Contains(t.buckets[i][:], s) {
+			return i
 		}
 	}
 }

@@ -88,10 +88,10 @@ func TestMemoryAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("Get allocates %v times", n)
 	}
-	one, held := []Entry{e}, make([]Version, 1)
+	one, done := []Entry{e}, make([]Applied, 1)
 	if n := testing.AllocsPerRun(100, func() {
 		one[0].Version.Time++
-		if err := m.Apply(context.Background(), one, held); err != nil {
+		if err := m.Apply(context.Background(), one, done); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {

@@ -13,6 +13,9 @@ var (
 	// ErrConflict is returned when a conditional write raced another write of
 	// the key; it was not stored, and may be tried again.
 	ErrConflict = errors.New("conflicting write")
+	// ErrBadNeed is returned for an operation that asks for the answers of more
+	// replicas than its key has. Nothing was applied.
+	ErrBadNeed = errors.New("more replicas asked for than the key has")
 )
 
 // Verb is what an operation does.
@@ -23,12 +26,31 @@ const (
 	Get    Verb = 1 // read the entry and its value
 	Put    Verb = 2
 	Delete Verb = 3
+
+	// Apply and Promise are what a coordinator asks of a replica; clients never
+	// do.
+
+	// Apply keeps the entry that Key, Value, ContentType, Expires, Version and
+	// Deleted make, where it supersedes the one that the replica holds. The
+	// result's Entry.Version is what it holds afterwards. The error is
+	// ErrConflict where the version is below one that was promised.
+	Apply Verb = 4
+	// Promise has the replica refuse entries of Key that are older than Version
+	// from now on. The result's Entry is what it holds, with the value. The
+	// error is ErrConflict where a higher version was promised already.
+	Promise Verb = 5
 )
 
-// IsWrite reports whether the verb changes its key.
+// IsWrite reports whether the verb changes its key for a client: it is Put or
+// Delete.
 func (v Verb) IsWrite() bool { return v == Put || v == Delete }
 
-// String returns the verb as it stands in a batch: get, put, delete.
+// Internal reports whether the verb is only used between nodes: it is Apply or
+// Promise.
+func (v Verb) Internal() bool { return v == Apply || v == Promise }
+
+// String returns the verb as it stands in a batch, or in a message: get, put,
+// delete, apply, promise.
 func (v Verb) String() string {
 	switch v {
 	case Get:
@@ -37,42 +59,72 @@ func (v Verb) String() string {
 		return "put"
 	case Delete:
 		return "delete"
+	case Apply:
+		return "apply"
+	case Promise:
+		return "promise"
 	}
 	return "invalid verb"
 }
 
-// Op is one operation on one key, as a client asked for it.
+// All is every replica there is, as the Need of an operation.
+const All = -1
+
+// Op is one operation on one key, as a client asked for it, or as a coordinator
+// asks a replica for its part of one.
 type Op struct {
 	Verb  Verb
 	Key   []byte
-	Value []byte // Put only
-	// ContentType and Expires of a Put are stored with the value: see Entry.
+	Value []byte // Put and Apply only
+	// ContentType and Expires of a Put or Apply are stored with the value: see Entry.
 	ContentType string
 	Expires     int64
 	// Blind says that whoever asked does not want to know whether the key
-	// existed, which spares a bulk load a read a record.
+	// existed, which spares a bulk load a read a record. Of a Get between nodes
+	// it says that the value is not wanted.
 	Blind bool
 	// If, where it is not nil, must hold for a Put or Delete to be done.
 	If *Condition
+	// Need is how many replicas must answer a read or acknowledge a write: 0 is
+	// a majority, All is all of them, any other is that many.
+	Need int
+	// Version is the stamp of an Apply, and the lowest that a Promise leaves
+	// allowed.
+	Version Version
+	// Deleted says that the entry of an Apply is a tombstone, and that a Promise
+	// is taken back.
+	Deleted bool
 }
 
 // Result is what became of an Op.
 type Result struct {
 	// Entry is what the key holds after the operation: with its value after a
-	// Get, without it after the others. After a failed precondition it is the
+	// Get or Promise, without it after the others; after an Apply it is but the
+	// version. After a failed precondition it is the
 	// entry that the condition was judged on. It is the zero Entry where the
 	// key holds nothing.
 	Entry Entry
 	// Existed says, after a Put or Delete, that a live entry was there before.
 	// It means nothing after a Blind one.
 	Existed bool
-	// Durable says, after a Put or Delete, that what the key holds survives a
-	// crash of the process that holds it and of its machine.
-	Durable bool
+	// Receipt says how the operation came about. Between a coordinator and a
+	// replica it is zero.
+	Receipt Receipt
 	// Err is nil, ErrNotFound (Get of a key without a live entry;
 	// Entry is the tombstone where there is one), ErrPrecondition, ErrConflict,
 	// an error of the store, or of reaching the node that owns the key.
 	Err error
+}
+
+// Receipt says how an operation came about.
+type Receipt struct {
+	N        int    // replicas of the key
+	Need     int    // how many of them had to answer: R of a read, W of a write
+	Answered int    // how many answered a read, or acknowledged a write
+	Durable  int    // how many hold a write where it survives a crash
+	Hinted   int    // for how many a write is kept until they are back
+	Repaired int    // how many stale replicas a read mended
+	Ring     uint64 // the ring version it ran under
 }
 
 // Condition is a precondition on the live entry of a key (RFC 9110, sections

@@ -7,11 +7,19 @@ import "testing"
 func TestVerbs(t *testing.T) {
 	t.Parallel()
 	for number, want := range []struct {
-		name  string
-		write bool
-	}{{"invalid verb", false}, {"get", false}, {"put", true}, {"delete", true}, {"invalid verb", false}} {
-		if v := Verb(number); v.String() != want.name || v.IsWrite() != want.write {
-			t.Errorf("verb %d is %q, a write: %v, want %+v", number, v, v.IsWrite(), want)
+		name            string
+		write, internal bool
+	}{
+		{"invalid verb", false, false},
+		{"get", false, false},
+		{"put", true, false},
+		{"delete", true, false},
+		{"apply", false, true},
+		{"promise", false, true},
+		{"invalid verb", false, false},
+	} {
+		if v := Verb(number); v.String() != want.name || v.IsWrite() != want.write || v.Internal() != want.internal {
+			t.Errorf("verb %d is %q, a write: %v, internal: %v, want %+v", number, v, v.IsWrite(), v.Internal(), want)
 		}
 	}
 }

@@ -19,7 +19,7 @@ var ErrTooLong = fmt.Errorf("facts take more than %d bytes", memberlist.MetaMaxS
 var errBadFacts = errors.New("not the facts of a node")
 
 // Facts is what a node says of itself by gossip. All of it takes at most 512
-// bytes, of which the strings get about 470.
+// bytes, of which the strings get about 430.
 type Facts struct {
 	// Cluster is the identity of the cluster; "" while the node has none. At
 	// most 64 bytes.
@@ -42,6 +42,11 @@ type Facts struct {
 	Zone   string
 	// Software is the version of its binary.
 	Software string
+	// Storage is the identity of its store; 0 where a program says none.
+	Storage uint64
+	// Ack, Sync and Done are how far it is with changes of the ring: versions
+	// of it, see package topology.
+	Ack, Sync, Done uint64
 }
 
 // bootRandom is how many of the lower bits of a boot are random. The others
@@ -68,7 +73,9 @@ const (
 
 // encode returns f as: the format's version, boot (8 bytes, big endian), ring
 // (uvarint), flags, weight (varint), and the strings cluster, http, peer, zone
-// and software, each after its length (uvarint). The error is ErrTooLong.
+// and software, each after its length (uvarint). What older programs do not
+// know follows: storage (8 bytes, big endian), and ack, sync and done
+// (uvarint). The error is ErrTooLong.
 func (f *Facts) encode() ([]byte, error) {
 	if len(f.Cluster) > maxCluster {
 		return nil, fmt.Errorf("cluster identity of %d bytes, at most %d: %w", len(f.Cluster), maxCluster, ErrTooLong)
@@ -92,6 +99,10 @@ func (f *Facts) encode() ([]byte, error) {
 		buf = binary.AppendUvarint(buf, uint64(len(s)))
 		buf = append(buf, s...)
 	}
+	buf = binary.BigEndian.AppendUint64(buf, f.Storage)
+	for _, n := range []uint64{f.Ack, f.Sync, f.Done} {
+		buf = binary.AppendUvarint(buf, n)
+	}
 	if len(buf) > memberlist.MetaMaxSize {
 		return nil, fmt.Errorf("%d bytes: %w", len(buf), ErrTooLong)
 	}
@@ -104,7 +115,7 @@ func (f Facts) validate() error {
 	if room := maxCluster - len(f.Cluster); room > 0 {
 		f.Cluster += strings.Repeat("x", room)
 	}
-	f.Ring = math.MaxUint64
+	f.Ring, f.Ack, f.Sync, f.Done = math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64
 	_, err := f.encode()
 	if err == nil || len(f.Cluster) > maxCluster {
 		return err
@@ -139,6 +150,12 @@ func decodeFacts(buf []byte) (Facts, error) {
 	f.Weight = r.int()
 	for _, s := range []*string{&f.Cluster, &f.HTTP, &f.Peer, &f.Zone, &f.Software} {
 		*s = string(r.bytes(r.uvarint()))
+	}
+	if len(r.buf) > 0 { // an older program ends here
+		f.Storage = r.uint64()
+		for _, n := range []*uint64{&f.Ack, &f.Sync, &f.Done} {
+			*n = r.uvarint()
+		}
 	}
 	if !r.ok || len(f.Cluster) > maxCluster {
 		return Facts{}, fmt.Errorf("%d bytes: %w", len(buf), errBadFacts)

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"strings"
@@ -17,6 +18,7 @@ func TestFactsRoundTrip(t *testing.T) {
 		{Boot: math.MaxUint64, Ring: math.MaxUint64, Weight: math.MaxInt32},
 		{Founding: true}, {Member: true}, {Leaving: true},
 		{Cluster: "c", HTTP: "h:1", Peer: "p:2", Zone: "zone é", Software: "v1", Weight: -1, Boot: 3, Ring: 4},
+		{Storage: math.MaxUint64, Ack: math.MaxUint64, Sync: 300, Done: 1},
 	} {
 		buf, err := f.encode()
 		if err != nil {
@@ -27,11 +29,35 @@ func TestFactsRoundTrip(t *testing.T) {
 		if err != nil || got != f {
 			t.Errorf("decoded %+v, %v, want %+v", got, err, f)
 		}
+		const appended = 8 // bytes of storage
+		older := len(buf) - appended
+		for _, n := range []uint64{f.Ack, f.Sync, f.Done} {
+			older -= len(binary.AppendUvarint(nil, n))
+		}
 		for n := range buf {
+			if n == older {
+				continue
+			}
 			if _, err := decodeFacts(buf[:n]); !errors.Is(err, errBadFacts) {
 				t.Errorf("%+v cut to %d bytes: %v, want errBadFacts", f, n, err)
 			}
 		}
+	}
+}
+
+// What a program says that knows no storage identities: the bytes are what it
+// sent, and do not change.
+func TestFactsOfAnOlderProgram(t *testing.T) {
+	t.Parallel()
+	older := []byte("\x01\x00\x00\x00\x00\x00\x00\x00\x03\x04\x02\x02\x01c\x03h:1\x03p:2\x01z\x02v1")
+	want := Facts{Cluster: "c", HTTP: "h:1", Peer: "p:2", Zone: "z", Software: "v1", Weight: 1, Boot: 3, Ring: 4, Member: true}
+	if got, err := decodeFacts(older); err != nil || got != want {
+		t.Errorf("decoded %+v, %v, want %+v", got, err, want)
+	}
+	want.Storage, want.Ack = 5, 6
+	buf, err := want.encode()
+	if err != nil || !bytes.HasPrefix(buf, older) {
+		t.Errorf("%x, %v: an older program cannot read what does not begin with %x", buf, err, older)
 	}
 }
 
@@ -66,7 +92,7 @@ func TestFactsKeepRoomForTheCluster(t *testing.T) {
 	for f.validate() != nil {
 		f.Zone = f.Zone[1:]
 	}
-	if len(f.Zone) < 380 {
+	if len(f.Zone) < 350 {
 		t.Errorf("no more than %d bytes of zone", len(f.Zone))
 	}
 	p, err := New(Config{Name: "a", Listen: "127.0.0.1:0", Facts: f})
@@ -84,7 +110,7 @@ func TestFactsKeepRoomForTheCluster(t *testing.T) {
 }
 
 func FuzzDecodeFacts(f *testing.F) {
-	full := Facts{Cluster: "c", HTTP: "h:1", Peer: "p:2", Zone: "z", Software: "v", Weight: 1, Boot: 3, Ring: 4, Member: true}
+	full := Facts{Cluster: "c", HTTP: "h:1", Peer: "p:2", Zone: "z", Software: "v", Weight: 1, Boot: 3, Ring: 4, Member: true, Storage: 5, Ack: 6, Sync: 7, Done: 8}
 	buf, err := full.encode()
 	if err != nil {
 		f.Fatal(err)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"time"
 
 	"github.com/thunderdb/thunderdb/kv"
 )
@@ -13,6 +14,9 @@ var (
 	ErrNotReady = errors.New("node not ready")
 	// ErrBadCursor is returned for a listing cursor that no node gave out.
 	ErrBadCursor = errors.New("bad cursor")
+	// ErrBadNeed is returned for an operation that wants more replicas than its
+	// key has. Nothing was applied.
+	ErrBadNeed = kv.ErrBadNeed
 	// ErrForeignStore is returned by New for a store that another node uses, or
 	// has used.
 	ErrForeignStore = errors.New("the store is another node's")
@@ -23,19 +27,7 @@ type Reply struct {
 	kv.Result
 	// Owner is the name of the node that owns the key; "" where no ring is
 	// known.
-	Owner   string
-	Receipt Receipt
-}
-
-// Receipt says how an operation came about.
-type Receipt struct {
-	N        int    // replicas of the key
-	Need     int    // how many of them had to answer: R of a read, W of a write
-	Answered int    // how many answered a read, or acknowledged a write
-	Durable  int    // how many hold a write where it survives a crash
-	Hinted   int    // for how many a write is kept until they are back
-	Repaired int    // how many stale replicas a read mended
-	Ring     uint64 // the ring version it ran under
+	Owner string
 }
 
 // Record is one record of a bulk load.
@@ -44,6 +36,7 @@ type Record struct {
 	Key, Value  []byte
 	ContentType string
 	Expires     int64 // as in kv.Entry
+	Need        int   // as in kv.Op
 }
 
 // ListRequest asks for a page of the cluster's live keys.
@@ -91,7 +84,10 @@ type Explanation struct {
 // Change is a change of the ring that is under way.
 type Change struct {
 	To         uint64
-	WaitingFor []string // names of the nodes that have not acknowledged it
+	WaitingFor []string // names of the nodes that it waits for
+	// BytesToMove and BytesMoved are what this node has yet to fetch for it,
+	// about, and what it has fetched so far.
+	BytesToMove, BytesMoved int64
 }
 
 // MemberState is one node of the cluster, as the node asked sees it.
@@ -100,7 +96,7 @@ type MemberState struct {
 	Status                   string // alive, suspect, down, joining or leaving
 	Weight                   int
 	Zone                     string
-	Partitions               int
+	Partitions               int // that it owns
 	Keys, Bytes              int64
 	Software                 string // version of its binary
 }
@@ -109,7 +105,15 @@ type MemberState struct {
 type Status struct {
 	Cluster string
 	Ring    uint64
-	Change  *Change // nil where the ring is settled
+	Change  *Change // nil where none is under way
+	// Settled says that no data has to move and no replica is missing.
+	Settled bool
+	// Hints is how many entries this node keeps in mind for members that have
+	// missed them.
+	Hints int64
+	// LastRepair is when this node has last found all its partitions to be the
+	// same as the other replicas'; zero where it has not yet.
+	LastRepair time.Time
 	// UnderReplicated is how many partitions lack a replica because a member
 	// is down.
 	UnderReplicated int

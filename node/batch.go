@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/thunderdb/thunderdb/kv"
@@ -13,7 +15,7 @@ import (
 
 // DoAll runs operations and returns their replies in the same order. Those on
 // one key run in their order; otherwise none waits for another, and one that
-// fails leaves the others alone. Each owner is asked once.
+// fails leaves the others alone. Each coordinator is asked once.
 func (n *Node) DoAll(ctx context.Context, ops []kv.Op) []Reply {
 	results := make([]kv.Result, len(ops))
 	s, err := n.doAll(ctx, ops, results)
@@ -23,8 +25,7 @@ func (n *Node) DoAll(ctx context.Context, ops []kv.Op) []Reply {
 			replies[i].Err = err
 			continue
 		}
-		owner := s.MemberName(s.Owner(s.Ring.Partition(ops[i].Key)))
-		replies[i] = n.reply(s, owner, ops[i].Verb, results[i])
+		replies[i] = Reply{Result: results[i], Owner: owner(s, ops[i].Key)}
 	}
 	return replies
 }
@@ -37,56 +38,82 @@ func (n *Node) doAll(ctx context.Context, ops []kv.Op, results []kv.Result) (*to
 		return nil, n.Ready()
 	}
 	n.spread(ctx, s, ops, results)
-	stale := n.misrouted(ctx, s, ops, results)
-	if len(stale) == 0 {
-		return s, nil
+	for attempt := range maxRefused {
+		again := n.retried(ctx, ops, results, attempt == 0)
+		if len(again) == 0 {
+			return s, nil
+		}
+		s = n.keeper.State()
+		rest := pick(ops, again)
+		n.spread(ctx, s, rest.ops, rest.results)
+		rest.scatter(results)
 	}
-	s = n.keeper.State()
-	again := pick(ops, stale)
-	n.spread(ctx, s, again.ops, again.results)
-	for i := range again.results {
-		again.results[i].Err = giveUp(again.results[i].Err)
+	for i := range results {
+		results[i].Err = giveUp(results[i].Err)
 	}
-	again.scatter(results)
 	return s, nil
 }
 
-// misrouted returns the indexes of the operations that went to a node which
-// no longer owns their keys, having asked those nodes for their ring. Where
-// one does not answer, its operations are not tried again.
-func (n *Node) misrouted(ctx context.Context, s *topology.State, ops []kv.Op, results []kv.Result) []int {
-	var stale []int
-	asked := map[int]error{}
+// retried returns the indexes of the operations that are tried again: those
+// that were refused, for which the ring is refreshed; and at first those that
+// were not sent, for which another coordinator is found.
+func (n *Node) retried(ctx context.Context, ops []kv.Op, results []kv.Result, first bool) []int {
+	var again []int
+	asked := map[string]error{}
 	for i := range ops {
-		if !errors.Is(results[i].Err, peer.ErrNotOwner) {
-			continue
+		var stale *refused
+		switch err := results[i].Err; {
+		case errors.As(err, &stale):
+			known, done := asked[stale.by]
+			if !done {
+				known = n.learnFrom(ctx, stale.by)
+				asked[stale.by] = known
+			}
+			if known != nil {
+				results[i].Err = fmt.Errorf("refresh the ring: %w: %s", peer.ErrUnavailable, known.Error())
+				continue
+			}
+			again = append(again, i)
+		case first && (errors.Is(err, peer.ErrNotSent) || errors.Is(err, peer.ErrUnavailable) && !ops[i].Verb.IsWrite()):
+			again = append(again, i)
 		}
-		at := s.Owner(s.Ring.Partition(ops[i].Key))
-		err, done := asked[at]
-		if !done && at != s.Self {
-			err = n.keeper.Refresh(ctx, s.MemberName(at))
-			asked[at] = err
-		}
-		if err != nil {
-			results[i].Err = fmt.Errorf("refresh the ring: %w: %w", peer.ErrUnavailable, err)
-			continue
-		}
-		stale = append(stale, i)
 	}
-	return stale
+	return slices.DeleteFunc(again, func(i int) bool { return overtaken(i, ops, results) })
 }
 
-// spread sends each operation to the owner of its key under s, all owners at
-// once.
+// overtaken reports whether an operation was refused and a later one on its key
+// was done: then it is too late for the first, whose error says so.
+func overtaken(i int, ops []kv.Op, results []kv.Result) bool {
+	for j := i + 1; j < len(ops); j++ {
+		if results[j].Err == nil && ops[j].Verb.IsWrite() && bytes.Equal(ops[i].Key, ops[j].Key) {
+			results[i].Err = unclear(results[i].Err)
+			return true
+		}
+	}
+	return false
+}
+
+// spread sends each operation to the coordinator of its key under s, all of
+// them at once.
 func (n *Node) spread(ctx context.Context, s *topology.State, ops []kv.Op, results []kv.Result) {
-	if at, same := sameOwner(s, ops); same {
-		n.callOwner(ctx, s, at, ops, results)
+	if len(ops) == 0 {
 		return
 	}
-	indexes := make([][]int, len(s.Ring.Members()))
+	indexes := make([][]int, len(s.Read.Members()))
+	used, living := 0, n.living(s)
+	// A read that comes with writes goes the way of the writes: it may be of the
+	// same key.
+	here := !slices.ContainsFunc(ops, func(op kv.Op) bool { return op.Verb.IsWrite() })
 	for i := range ops {
-		at := s.Owner(s.Ring.Partition(ops[i].Key))
+		at := n.coordinatorOf(s, living, ops[i].Key, here)
+		if indexes[at] == nil {
+			used++
+		}
 		indexes[at] = append(indexes[at], i)
+	}
+	if used == 1 {
+		n.callCoordinator(ctx, s, n.coordinatorOf(s, living, ops[0].Key, here), ops, results)
+		return
 	}
 	var wg sync.WaitGroup
 	for at, mine := range indexes {
@@ -95,50 +122,79 @@ func (n *Node) spread(ctx context.Context, s *topology.State, ops []kv.Op, resul
 		}
 		part := pick(ops, mine)
 		wg.Go(func() {
-			n.callOwner(ctx, s, at, part.ops, part.results)
+			n.callCoordinator(ctx, s, at, part.ops, part.results)
 			part.scatter(results)
 		})
 	}
 	wg.Wait()
 }
 
-// sameOwner reports whether one member owns the keys of all ops, and which.
-func sameOwner(s *topology.State, ops []kv.Op) (int, bool) {
-	if len(ops) == 0 {
-		return 0, false
+// living reports of each member of s.Read whether it is believed to answer.
+func (n *Node) living(s *topology.State) []bool {
+	members := s.Read.Members()
+	living := make([]bool, len(members))
+	for i := range members {
+		living[i] = n.answers(&members[i])
 	}
-	at := s.Owner(s.Ring.Partition(ops[0].Key))
-	for i := range ops[1:] {
-		if s.Owner(s.Ring.Partition(ops[i+1].Key)) != at {
-			return 0, false
-		}
-	}
-	return at, true
+	return living
 }
 
-// callOwner has one member run operations on keys that it owns.
-func (n *Node) callOwner(ctx context.Context, s *topology.State, at int, ops []kv.Op, results []kv.Result) {
-	if at == s.Self {
-		n.serveOwned(ctx, s.Version(), ops, results)
+// coordinatorOf returns which member of s.Read is to coordinate an operation:
+// the first replica of its key that answers; or this node, where it is one and
+// here says that it may.
+func (n *Node) coordinatorOf(s *topology.State, living []bool, key []byte, here bool) int {
+	replicas := s.Read.Replicas(s.Ring.Partition(key))
+	if here {
+		for _, at := range replicas {
+			if s.Read.Members()[at].Storage == n.id && living[at] {
+				return at
+			}
+		}
+	}
+	for _, at := range replicas {
+		if living[at] {
+			return at
+		}
+	}
+	return replicas[0]
+}
+
+// callCoordinator has one member coordinate operations on keys that it holds.
+func (n *Node) callCoordinator(ctx context.Context, s *topology.State, at int, ops []kv.Op, results []kv.Result) {
+	m := &s.Read.Members()[at]
+	if m.Storage == n.id {
+		n.serveRouted(ctx, s.Version(), s.Read.Version(), ops, results)
+		refusals(m.Name, results)
 		return
 	}
-	owner := s.MemberName(at)
-	call := peer.Call{Lane: peer.Reads, Ring: s.Version(), Ops: ops, Results: results}
+	call := peer.Call{
+		Lane: peer.Reads, Ring: s.Version(), Read: s.Read.Version(), Ops: ops, Results: results,
+	}
 	for i := range ops {
 		if ops[i].Verb.IsWrite() {
 			call.Lane = peer.Writes
 			break
 		}
 	}
-	client, err := n.peers.client(owner)
+	client, err := n.peers.to(m)
 	if err == nil {
 		err = client.Do(ctx, &call)
 	}
 	if err == nil {
+		refusals(m.Name, results)
 		return
 	}
 	for i := range results {
-		results[i] = kv.Result{Err: fmt.Errorf("%s of a key of %s: %w", ops[i].Verb, owner, err)}
+		results[i] = kv.Result{Err: fmt.Errorf("%s of a key of %s: %w", ops[i].Verb, m.Name, err)}
+	}
+}
+
+// refusals notes in results that were refused who did it.
+func refusals(by string, results []kv.Result) {
+	for i := range results {
+		if errors.Is(results[i].Err, peer.ErrStale) {
+			results[i].Err = &refused{by: by, err: results[i].Err}
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ type Load struct {
 
 	mu    sync.Mutex // guards what follows; the flusher takes it too
 	state *topology.State
-	lanes []*lane // by the owner's index in state's ring
+	lanes []*lane // by the owner's index in the ring that state reads
 
 	workers sync.WaitGroup
 	stop    context.CancelFunc // ends the flusher
@@ -82,7 +82,7 @@ func (l *Load) Add(record Record) error {
 			return err
 		}
 	}
-	lane := l.lanes[l.state.Owner(l.state.Ring.Partition(record.Key))]
+	lane := l.lanes[l.state.Read.Owner(record.Key)]
 	if !lane.filling.fits(&record) {
 		if err := l.send(lane); err != nil {
 			return err
@@ -112,7 +112,7 @@ func (l *Load) follow(s *topology.State) error {
 	if s == nil {
 		return l.node.Ready()
 	}
-	if l.state != nil && l.state.Ring == s.Ring {
+	if l.state != nil && l.state.Read == s.Read {
 		l.state = s
 		return nil
 	}
@@ -120,7 +120,7 @@ func (l *Load) follow(s *topology.State) error {
 		return err
 	}
 	l.state = s
-	l.lanes = make([]*lane, len(s.Ring.Members()))
+	l.lanes = make([]*lane, len(s.Read.Members()))
 	for i := range l.lanes {
 		l.lanes[i] = l.open()
 	}
@@ -248,7 +248,7 @@ func (b *batch) add(r *Record) {
 	}
 	b.ops = append(b.ops, kv.Op{
 		Verb: kv.Put, Blind: true, Key: b.copy(r.Key), Value: b.copy(r.Value),
-		ContentType: r.ContentType, Expires: r.Expires,
+		ContentType: r.ContentType, Expires: r.Expires, Need: r.Need,
 	})
 	b.lines = append(b.lines, r.Line)
 }

@@ -146,7 +146,7 @@ func TestBulkLoadGoesOnWhileANodeJoins(t *testing.T) {
 	c.start("n3")
 	go func() {
 		defer close(joined)
-		for s := c.node("n1").keeper.State(); !s.Settled || len(s.Ring.Members()) < 3; {
+		for s := c.node("n1").keeper.State(); !s.Settled() || len(s.Ring.Members()) < 3; {
 			s, _ = c.node("n1").keeper.Wait(t.Context(), func(now *topology.State) bool { return now != s })
 		}
 	}()

@@ -19,15 +19,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// testPartitions is few, so that clusters are quick to make.
+const testPartitions = 64
+
 // cluster is nodes in one process, over real connections on loopback and a
 // gossip pool that the test controls.
 type cluster struct {
-	t     testing.TB
-	mu    sync.Mutex // guards what follows
-	spots map[string]*spot
-	boots uint64
-	skew  time.Duration // how far the wall clock of all nodes is ahead
-	wake  map[chan struct{}]bool
+	t        testing.TB
+	replicas int
+	mu       sync.Mutex // guards what follows
+	spots    map[string]*spot
+	boots    uint64
+	skew     time.Duration // how far the wall clock of all nodes is ahead
+	wake     map[chan struct{}]bool
 }
 
 // spot is one node and its place in the pool.
@@ -39,10 +43,17 @@ type spot struct {
 	stop  func()
 }
 
-// newCluster starts nodes n1 to n<count> and waits until all are in the ring.
+// newCluster starts nodes n1 to n<count>, with one replica of each key, and waits
+// until all are in the ring.
 func newCluster(t testing.TB, count int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, spots: map[string]*spot{}, wake: map[chan struct{}]bool{}}
+	return newReplicated(t, count, 1)
+}
+
+// newReplicated is newCluster with several replicas of each key.
+func newReplicated(t testing.TB, count, replicas int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, replicas: replicas, spots: map[string]*spot{}, wake: map[chan struct{}]bool{}}
 	t.Cleanup(c.stopAll)
 	for i := range count {
 		c.start(fmt.Sprintf("n%d", i+1))
@@ -54,7 +65,7 @@ func newCluster(t testing.TB, count int) *cluster {
 // start starts a node with an empty store, without waiting for anything.
 func (c *cluster) start(name string) *Node {
 	c.t.Helper()
-	store, err := kv.NewMemory(kv.MemoryOptions{})
+	store, err := kv.NewMemory(kv.MemoryOptions{Partitions: testPartitions})
 	if err != nil {
 		c.t.Error(err)
 		return nil
@@ -78,7 +89,7 @@ func (c *cluster) startOver(name string, store kv.Store) *Node {
 	}}
 	c.mu.Unlock()
 	s.Node, err = New(c.t.Context(), Config{
-		Name: name, Boot: boot, Founder: name == "n1", Timeout: 5 * time.Second, Wall: c.now,
+		Name: name, Boot: boot, Founder: name == "n1", Replicas: c.replicas, Partitions: testPartitions, Timeout: 5 * time.Second, Wall: c.now,
 	}, store, s, hclog.NewNullLogger())
 	if err != nil {
 		c.t.Error(err)
@@ -161,7 +172,7 @@ func (c *cluster) awaitRing(members int) {
 	c.await(func() bool {
 		for _, n := range c.nodes() {
 			s := n.keeper.State()
-			if s == nil || !s.Settled || s.Self < 0 || len(s.Ring.Members()) != members {
+			if s == nil || !s.Settled() || !s.Confirmed || s.Self < 0 || len(s.Ring.Members()) != members {
 				return false
 			}
 		}
@@ -243,9 +254,13 @@ func (s *spot) Watch() (<-chan struct{}, func()) {
 // Update implements topology.Pool.
 func (s *spot) Update(change func(*membership.Facts)) error {
 	s.c.mu.Lock()
+	before := s.facts
 	change(&s.facts)
+	same := s.facts == before
 	s.c.mu.Unlock()
-	s.c.changed()
+	if !same {
+		s.c.changed()
+	}
 	return nil
 }
 

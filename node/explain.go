@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/membership"
 	"github.com/thunderdb/thunderdb/node/topology"
+	"github.com/thunderdb/thunderdb/ring"
 )
 
 // What a replica holds of a key.
@@ -18,52 +20,49 @@ const (
 	stateUnknown = "unknown" // it did not answer
 )
 
-// Explain says where a key lives: on its owner, and on former owners that
-// still hold it. Its error is ErrNotReady.
+// Explain says where a key lives, and what each of its replicas holds: those
+// that are read first, the owner leading, then those that only another live
+// ring version has. Its error is ErrNotReady.
 func (n *Node) Explain(ctx context.Context, key []byte) (Explanation, error) {
 	s := n.keeper.State()
 	if s == nil {
 		return Explanation{}, n.Ready()
 	}
 	p := s.Ring.Partition(key)
-	out := Explanation{Partition: p, Owner: s.MemberName(s.Owner(p)), Ring: s.Version()}
-	for _, at := range s.Ring.Replicas(p) {
-		out.Replicas = append(out.Replicas, n.replicaState(ctx, s, at, key))
+	to, err := reachOf(s, p, 0, n.id)
+	if err != nil {
+		return Explanation{}, err
 	}
-	for _, at := range s.Former(p) {
-		if r := n.replicaState(ctx, s, at, key); r.State != stateAbsent {
-			out.Replicas = append(out.Replicas, r)
-		}
+	out := Explanation{
+		Partition: p, Owner: to.members[0].Name, Ring: s.Version(),
+		Replicas: make([]ReplicaState, len(to.members)),
 	}
+	key = slices.Clone(key)
+	inParallel(len(to.members), func(i int) func() {
+		return func() { out.Replicas[i] = n.replicaState(ctx, s, to.members[i], key) }
+	})
 	return out, nil
 }
 
-func (n *Node) replicaState(ctx context.Context, s *topology.State, at int, key []byte) ReplicaState {
-	name := s.MemberName(at)
-	seen, known := n.pool.View().Find(name)
+func (n *Node) replicaState(ctx context.Context, s *topology.State, m *ring.Member, key []byte) ReplicaState {
+	seen, known := n.pool.View().Find(m.Name)
 	r := ReplicaState{
-		Name: name, HTTP: seen.HTTP, State: stateUnknown,
+		Name: m.Name, HTTP: seen.HTTP, State: stateUnknown,
 		Alive: known && seen.Status != membership.Down,
 	}
-	var e kv.Entry
-	var err error
-	if at == s.Self {
-		e, err = n.store.Get(ctx, key, nil)
-	} else {
-		e, err = n.heldBy(ctx, name, key)
-	}
+	held := n.askFor(ctx, s, m, kv.Op{Verb: kv.Get, Key: key})
 	switch {
-	case errors.Is(err, kv.ErrNotFound):
+	case errors.Is(held.Err, kv.ErrNotFound):
 		r.State = stateAbsent
-	case err != nil:
+	case held.Err != nil:
 		return r
-	case e.Expired(n.clock.Now()):
+	case held.Entry.Expired(n.clock.Now()):
 		r.State = stateExpired
-	case e.Deleted:
+	case held.Entry.Deleted:
 		r.State = stateDeleted
 	default:
 		r.State = stateLive
 	}
-	r.Version = e.Version
+	r.Version = held.Entry.Version
 	return r
 }

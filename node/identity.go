@@ -57,3 +57,24 @@ func saveIdentity(ctx context.Context, meta kv.Metadata, id identity) error {
 	}
 	return nil
 }
+
+// Reset makes a store be another than it was: its entries and what it knows of
+// the cluster are gone, and the node that is started over it next has a new
+// storage identity. It is for a store whose identity was taken out of the ring,
+// which never takes part again.
+func Reset(ctx context.Context, store kv.Store, name string, partitions int) error {
+	if partitions == 0 {
+		partitions = kv.DefaultPartitions
+	}
+	if err := kv.EmptyAll(ctx, store, partitions); err != nil {
+		return fmt.Errorf("empty the store: %w", err)
+	}
+	meta, ok := store.(kv.Metadata)
+	if !ok {
+		return nil
+	}
+	if err := meta.SaveMeta(ctx, promisesName, []byte("[]")); err != nil {
+		return fmt.Errorf("empty the store: %w", err)
+	}
+	return saveIdentity(ctx, meta, identity{Node: name, Storage: rand.Uint64()})
+}

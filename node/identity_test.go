@@ -17,7 +17,7 @@ type lasting struct {
 
 func newLasting(t *testing.T) *lasting {
 	t.Helper()
-	m, err := kv.NewMemory(kv.MemoryOptions{})
+	m, err := kv.NewMemory(kv.MemoryOptions{Partitions: testPartitions})
 	if err != nil {
 		t.Fatal(err)
 	}

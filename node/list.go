@@ -13,12 +13,14 @@ import (
 
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/node/peer"
+	"github.com/thunderdb/thunderdb/node/quorum"
 	"github.com/thunderdb/thunderdb/node/topology"
+	"github.com/thunderdb/thunderdb/ring"
 )
 
 // A listing asks every member for all that it holds of the next partitions,
-// and keeps of each key the newest entry, if it is live. So it needs not know
-// who holds what: owners, former owners and, one day, replicas count alike.
+// and keeps of each key the newest entry, if it is live. Where members do not
+// answer, a majority of each partition's replicas has to.
 //
 // A page costs a bounded effort however few keys it returns: a listing with a
 // rare prefix gives short pages.
@@ -65,8 +67,20 @@ func parseCursor(text string, partitions int) (place, error) {
 // kv.ErrNoScan, ErrNotReady, and peer.ErrUnavailable where a member that may
 // hold keys does not answer: a listing never leaves keys out silently.
 func (n *Node) List(ctx context.Context, req ListRequest) (Page, error) {
+	page, err := n.page(ctx, req)
+	var stale *refused
+	if errors.As(err, &stale) {
+		if err = n.learnFrom(ctx, stale.by); err == nil {
+			page, err = n.page(ctx, req)
+		}
+	}
+	return page, giveUp(err)
+}
+
+// page is List under the ring that is known now.
+func (n *Node) page(ctx context.Context, req ListRequest) (Page, error) {
 	s := n.keeper.State()
-	if s == nil || s.Self < 0 { // whoever is no member does not hear of changes in time
+	if s == nil {
 		return Page{}, n.Ready()
 	}
 	at, err := parseCursor(req.Cursor, s.Ring.Partitions())
@@ -106,15 +120,16 @@ func (n *Node) List(ctx context.Context, req ListRequest) (Page, error) {
 }
 
 // scanMembers asks all members for about want entries from a place on. It
-// returns what they hold, and the place up to which all of them have told.
+// returns what they hold, and the place up to which all who answered have told.
 func (n *Node) scanMembers(
 	ctx context.Context, s *topology.State, from place, req ListRequest, want int,
 ) ([]peer.ScanEntry, place, error) {
-	members := s.Ring.Members()
+	members := s.Read.Members()
 	ask := peer.ScanRequest{
+		Ring: s.Version(), Read: s.Read.Version(),
 		Partition: from.partition, From: from.key, Until: s.Ring.Partitions(),
 		Prefix: req.Prefix, Values: req.Values, Bytes: scanBytes,
-		Limit: min(scanMax, max(scanMin, 5*want/(4*len(members)))),
+		Limit: min(scanMax, max(scanMin, 5*want/4)),
 	}
 	if len(req.Prefix) > 0 {
 		ask.Limit = scanMax // most entries will not have it
@@ -122,35 +137,71 @@ func (n *Node) scanMembers(
 	pages := make([]peer.ScanPage, len(members))
 	errs := make([]error, len(members))
 	var wg sync.WaitGroup
-	for i, m := range members {
-		wg.Go(func() { pages[i], errs[i] = n.scanMember(ctx, m.Name, ask) })
+	for i := range members {
+		wg.Go(func() { pages[i], errs[i] = n.scanMember(ctx, &members[i], ask) })
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	told := place{partition: s.Ring.Partitions()}
+	for i, page := range pages {
+		var stale *refused
+		if next := (place{page.NextPartition, page.NextFrom}); errs[i] == nil && next.compare(told) < 0 {
+			told = next
+		}
+		if errors.As(errs[i], &stale) || errors.Is(errs[i], kv.ErrNoScan) {
+			return nil, place{}, errs[i]
+		}
+	}
+	if err := enough(s, from.partition, told, errs); err != nil {
 		return nil, place{}, err
 	}
 	var found []peer.ScanEntry
-	told := place{partition: s.Ring.Partitions()}
-	for _, page := range pages {
-		found = append(found, page.Entries...)
-		if next := (place{page.NextPartition, page.NextFrom}); next.compare(told) < 0 {
-			told = next
+	for i, page := range pages {
+		for _, e := range page.Entries { // what it holds of others' partitions is out of date
+			if slices.Contains(s.Read.Replicas(e.Partition), i) {
+				found = append(found, e)
+			}
 		}
 	}
 	return found, told, nil
 }
 
-func (n *Node) scanMember(ctx context.Context, name string, req peer.ScanRequest) (peer.ScanPage, error) {
-	if name == n.cfg.Name {
-		return n.Scan(ctx, req)
+// enough returns an error unless of each partition from one up to a place a
+// majority of the replicas has answered.
+func enough(s *topology.State, from int, told place, errs []error) error {
+	if errors.Join(errs...) == nil {
+		return nil
 	}
-	client, err := n.peers.client(name)
-	if err != nil {
-		return peer.ScanPage{}, fmt.Errorf("list keys: %w", err)
+	for p := from; p <= min(told.partition, s.Ring.Partitions()-1); p++ {
+		replicas := s.Read.Replicas(p)
+		answered := 0
+		for _, at := range replicas {
+			if errs[at] == nil {
+				answered++
+			}
+		}
+		if answered < quorum.Majority(len(replicas)) {
+			return errors.Join(errs...)
+		}
 	}
-	page, err := client.Scan(ctx, req)
+	return nil
+}
+
+func (n *Node) scanMember(ctx context.Context, m *ring.Member, req peer.ScanRequest) (peer.ScanPage, error) {
+	var page peer.ScanPage
+	var err error
+	if m.Storage == n.id {
+		page, err = n.Scan(ctx, req)
+	} else {
+		var client *peer.Client
+		if client, err = n.peers.to(m); err == nil {
+			page, err = client.Scan(ctx, req)
+		}
+	}
+	if errors.Is(err, peer.ErrStale) {
+		return page, &refused{by: m.Name, err: err}
+	}
 	if err != nil {
-		return peer.ScanPage{}, fmt.Errorf("list the keys of %s: %w", name, err)
+		return page, fmt.Errorf("list the keys of %s: %w", m.Name, err)
 	}
 	return page, nil
 }
@@ -178,9 +229,9 @@ func newestOf(entries []peer.ScanEntry, limit place) []peer.ScanEntry {
 }
 
 // Snapshot calls visit for each live entry that this node's store holds of the
-// partitions it owns, until it returns false. The entry is valid during visit
-// only. What the store still holds of partitions that moved away is left out:
-// their owners may have replaced or deleted it.
+// partitions it is a replica of, until it returns false. The entry is valid
+// during visit only. What the store still holds of partitions that moved away is
+// left out: their replicas may have replaced or deleted it.
 func (n *Node) Snapshot(ctx context.Context, visit func(*kv.Entry) bool) error {
 	scanner, ok := n.store.(kv.Scanner)
 	if !ok {
@@ -192,7 +243,7 @@ func (n *Node) Snapshot(ctx context.Context, visit func(*kv.Entry) bool) error {
 	}
 	more := true
 	for p := 0; p < s.Ring.Partitions() && more; p++ {
-		if s.Owner(p) != s.Self {
+		if !n.coordinates(s, p) {
 			continue
 		}
 		err := scanner.Scan(ctx, p, nil, func(e *kv.Entry) bool {

@@ -8,6 +8,7 @@ import (
 	"github.com/thunderdb/thunderdb/membership"
 	"github.com/thunderdb/thunderdb/node/peer"
 	"github.com/thunderdb/thunderdb/node/topology"
+	"github.com/thunderdb/thunderdb/ring"
 )
 
 // peers holds a connection to each node of the pool, and follows them to new
@@ -15,6 +16,8 @@ import (
 type peers struct {
 	cfg  peer.ClientConfig
 	pool topology.Pool
+	// changed is called when a node has come up or gone.
+	changed func()
 	// links is replaced whole whenever the pool changes: nobody locks to route.
 	links atomic.Pointer[map[string]*link]
 }
@@ -22,13 +25,14 @@ type peers struct {
 // link is the way to one node.
 type link struct {
 	*peer.Client
-	addr string
-	boot uint64 // of the node's process
-	down bool   // the pool says that nobody is there
+	addr    string
+	boot    uint64 // of the node's process
+	storage uint64 // of the node's store
+	down    bool   // the pool says that nobody is there
 }
 
-func newPeers(cfg peer.ClientConfig, pool topology.Pool) *peers {
-	p := &peers{cfg: cfg, pool: pool}
+func newPeers(cfg peer.ClientConfig, pool topology.Pool, changed func()) *peers {
+	p := &peers{cfg: cfg, pool: pool, changed: changed}
 	p.links.Store(&map[string]*link{})
 	return p
 }
@@ -53,16 +57,19 @@ func (p *peers) run(ctx context.Context) error {
 func (p *peers) follow(nodes []membership.Node) {
 	old := *p.links.Load()
 	next := make(map[string]*link, len(nodes))
+	news := false
 	for _, n := range nodes {
 		if n.Name == p.cfg.Self.Name || n.Peer == "" {
 			continue
 		}
-		l := &link{addr: n.Peer, boot: n.Boot, down: n.Status == membership.Down}
-		if was := old[n.Name]; was != nil && was.addr == l.addr && was.boot == l.boot {
+		l := &link{addr: n.Peer, boot: n.Boot, storage: n.Storage, down: n.Status == membership.Down}
+		was := old[n.Name]
+		if was != nil && was.addr == l.addr && was.boot == l.boot && was.storage == l.storage {
 			l.Client = was.Client
 		} else { // a new process is tried at once, whatever became of the last
-			l.Client = peer.NewClient(p.cfg, n.Name, n.Peer)
+			l.Client = peer.NewClient(p.cfg, n.Name, n.Peer, n.Storage)
 		}
+		news = news || was == nil || was.Client != l.Client || was.down != l.down
 		next[n.Name] = l
 	}
 	p.links.Store(&next)
@@ -71,17 +78,41 @@ func (p *peers) follow(nodes []membership.Node) {
 			_ = was.Close() // only joins; what waited has been failed
 		}
 	}
+	if news {
+		p.changed()
+	}
 }
 
 // client returns the way to a node that is believed to be up. Its error is
-// peer.ErrUnavailable.
+// peer.ErrUnavailable, and peer.ErrNotSent.
 func (p *peers) client(name string) (*peer.Client, error) {
+	l, err := p.link(name)
+	if err != nil {
+		return nil, err
+	}
+	return l.Client, nil
+}
+
+func (p *peers) link(name string) (*link, error) {
 	l := (*p.links.Load())[name]
 	switch {
 	case l == nil:
-		return nil, fmt.Errorf("%s is not in the pool: %w", name, peer.ErrUnavailable)
+		return nil, fmt.Errorf("%s is not in the pool: %w: %w", name, peer.ErrUnavailable, peer.ErrNotSent)
 	case l.down:
-		return nil, fmt.Errorf("%s is down: %w", name, peer.ErrUnavailable)
+		return nil, fmt.Errorf("%s is down: %w: %w", name, peer.ErrUnavailable, peer.ErrNotSent)
+	}
+	return l, nil
+}
+
+// to is client for a member of a ring: the node of its name is not the member
+// where it has come back with another store.
+func (p *peers) to(m *ring.Member) (*peer.Client, error) {
+	l, err := p.link(m.Name)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.storage != m.Storage:
+		return nil, fmt.Errorf("%s has another store than the ring knows: %w: %w", m.Name, peer.ErrUnavailable, peer.ErrNotSent)
 	}
 	return l.Client, nil
 }

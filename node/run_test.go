@@ -28,9 +28,9 @@ func (s *counting) Get(ctx context.Context, key, dst []byte) (kv.Entry, error) {
 	return s.Memory.Get(ctx, key, dst)
 }
 
-func (s *counting) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
+func (s *counting) Apply(ctx context.Context, entries []kv.Entry, done []kv.Applied) error {
 	s.calls.Add(1)
-	return s.Memory.Apply(ctx, entries, held)
+	return s.Memory.Apply(ctx, entries, done)
 }
 
 func (s *counting) GetBatch(ctx context.Context, keys [][]byte, found []kv.Entry, errs []error) {

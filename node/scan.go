@@ -10,28 +10,38 @@ import (
 )
 
 // Scan returns what this node's store holds of a range of partitions,
-// tombstones and expired entries included.
+// tombstones and expired entries included. Its errors are peer.ErrStale for
+// whoever does not know the newest ring, kv.ErrNoScan, and the store's.
 func (n *Node) Scan(ctx context.Context, req peer.ScanRequest) (peer.ScanPage, error) {
-	scanner, ok := n.store.(kv.Scanner)
+	if err := n.share.open(ctx, req.Ring, req.Read, req.Compare); err != nil {
+		return peer.ScanPage{}, err
+	}
+	page, err := n.share.scan(ctx, req)
+	return page.ScanPage, err
+}
+
+// scan is Scan for whoever was admitted.
+func (h *share) scan(ctx context.Context, req peer.ScanRequest) (scanned, error) {
+	scanner, ok := h.store.(kv.Scanner)
 	if !ok {
-		return peer.ScanPage{}, kv.ErrNoScan
+		return scanned{}, kv.ErrNoScan
 	}
 	c := collector{req: req}
 	from := req.From
 	for p := req.Partition; p < req.Until; p++ {
 		if err := ctx.Err(); err != nil {
-			return peer.ScanPage{}, err
+			return scanned{}, err
 		}
 		if err := scanner.Scan(ctx, p, from, func(e *kv.Entry) bool { return c.visit(p, e) }); err != nil {
-			return peer.ScanPage{}, err
+			return scanned{}, err
 		}
 		if c.full {
-			return c.page, nil
+			return scanned{c.page}, nil
 		}
 		from = nil
 	}
 	c.page.NextPartition, c.page.NextFrom = req.Until, nil
-	return c.page, nil
+	return scanned{c.page}, nil
 }
 
 // collector fills the answer to a scan request.

@@ -2,12 +2,14 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/membership"
 	"github.com/thunderdb/thunderdb/node/topology"
+	"github.com/thunderdb/thunderdb/ring"
 )
 
 const (
@@ -53,28 +55,44 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		return Status{}, n.Ready()
 	}
 	view := n.pool.View()
-	out := Status{Cluster: s.Cluster(), Ring: s.Version()}
+	out := Status{Cluster: s.Cluster(), Ring: s.Version(), Hints: n.hints.Count()}
+	if n.mover.repairer != nil {
+		out.LastRepair = n.mover.repairer.Last()
+	}
 	held := n.held(ctx, view)
-	for _, m := range s.Ring.Members() {
+	for at, m := range s.Ring.Members() {
 		seen, known := view.Find(m.Name)
 		if !known {
 			seen = membership.Node{Name: m.Name, Status: membership.Down}
 		}
-		at := s.Ring.Index(m.Name)
 		state := memberState(seen, held[m.Name])
 		state.Weight, state.Zone, state.Partitions = m.Weight, m.Zone, s.Ring.Owned(at)
 		out.Members = append(out.Members, state)
-		if seen.Status == membership.Down {
-			out.UnderReplicated += state.Partitions
-		}
 	}
 	for _, seen := range view.Nodes() {
 		if s.Ring.Index(seen.Name) < 0 && seen.Status != membership.Down {
 			out.Members = append(out.Members, memberState(seen, held[seen.Name]))
 		}
 	}
-	out.Change = change(s, view)
+	out.UnderReplicated = underReplicated(s.Ring, absent(s.Ring, view))
+	out.Change = n.change(s, view)
+	out.Settled = out.Change == nil && out.UnderReplicated == 0
 	return out, nil
+}
+
+// underReplicated returns how many partitions have a replica on a member that
+// is gone.
+func underReplicated(r *ring.Ring, gone []bool) int {
+	if !slices.Contains(gone, true) {
+		return 0
+	}
+	count := 0
+	for p := range r.Partitions() {
+		if slices.ContainsFunc(r.Replicas(p), func(at int) bool { return gone[at] }) {
+			count++
+		}
+	}
+	return count
 }
 
 func memberState(seen membership.Node, held Stats) MemberState {
@@ -87,14 +105,15 @@ func memberState(seen membership.Node, held Stats) MemberState {
 
 // change says whom a change of the ring waits for, nil where none is under
 // way.
-func change(s *topology.State, view *membership.View) *Change {
-	if s.Settled {
+func (n *Node) change(s *topology.State, view *membership.View) *Change {
+	if s.Settled() {
 		return nil
 	}
-	c := &Change{To: s.Version()}
-	for _, m := range s.Ring.Members() {
-		if seen, ok := view.Find(m.Name); !ok || seen.Status == membership.Down || seen.Ring < s.Version() {
-			c.WaitingFor = append(c.WaitingFor, m.Name)
+	c := &Change{To: s.Version(), WaitingFor: n.keeper.Waiting(view), BytesMoved: n.mover.moved.Load()}
+	c.BytesToMove = c.BytesMoved
+	if left := n.mover.left.Load(); left > 0 { // what a partition holds here, about
+		if held := s.Ring.Partitions() * len(s.Ring.Replicas(0)) / len(s.Ring.Members()); held > 0 {
+			c.BytesToMove += n.Stats().Bytes / int64(held) * left
 		}
 	}
 	return c

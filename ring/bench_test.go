@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/thunderdb/thunderdb/kv"
-	"github.com/thunderdb/thunderdb/ring"
 )
 
 // BenchmarkOwner is what routing costs a request: goal 20 ns, no allocation.
@@ -49,9 +48,7 @@ func BenchmarkJoin(b *testing.B) {
 				after := named(random, 101, replicas)
 				before := after
 				before.Members = after.Members[:100]
-				for _, move := range ring.Diff(build(b, before), build(b, after)) {
-					moved += len(move.Gained)
-				}
+				moved += gained(build(b, before), build(b, after))
 			}
 			ideal := float64(replicas*kv.DefaultPartitions) / 101
 			b.ReportMetric(float64(moved)/float64(b.N)/ideal, "ideal/join")

@@ -18,6 +18,10 @@ type Member struct {
 	// Name identifies the member. It is not empty, valid UTF-8, and unique in
 	// its record.
 	Name string `json:"name"`
+	// Storage is the identity of what the member keeps its entries in: a member
+	// that comes back under its name without them is another one. 0 says that
+	// it is not known; others are unique in their record.
+	Storage uint64 `json:"storage,string"`
 	// Weight is the member's share of the partitions relative to the other
 	// members' weights. It is at least 1.
 	Weight int `json:"weight"`
@@ -40,11 +44,25 @@ type Record struct {
 	Replicas int `json:"replicas"`
 	// Members has at least one member. Their order carries no meaning.
 	Members []Member `json:"members"`
+	// Cache says that the members' stores may evict what they hold. The founder
+	// decides it, and it never changes.
+	Cache bool `json:"cache,omitempty"`
+	// Removed is every storage identity that was ever a member and is to be none
+	// again. None of them is among Members.
+	Removed []Removed `json:"removed,omitempty"`
+}
+
+// Removed is a storage identity that is no member any more.
+type Removed struct {
+	Storage uint64 `json:"storage,string"`
+	// Forgotten says that it is out without having handed over what it held.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 // clone returns a copy that shares no memory with rec.
 func (rec Record) clone() Record {
 	rec.Members = slices.Clone(rec.Members)
+	rec.Removed = slices.Clone(rec.Removed)
 	return rec
 }
 
@@ -58,7 +76,15 @@ func (rec Record) validate() error {
 	case len(rec.Members) == 0:
 		return fmt.Errorf("%w: no members", ErrInvalid)
 	}
+	if err := rec.validateRemoved(); err != nil {
+		return err
+	}
+	return rec.validateMembers()
+}
+
+func (rec Record) validateMembers() error {
 	seen := make(map[string]bool, len(rec.Members))
+	storages := make(map[uint64]bool, len(rec.Members))
 	for i, m := range rec.Members {
 		switch {
 		case m.Name == "":
@@ -70,8 +96,27 @@ func (rec Record) validate() error {
 			return fmt.Errorf("%w: two members named %q", ErrInvalid, m.Name)
 		case m.Weight < 1:
 			return fmt.Errorf("%w: member %q has weight %d, want at least 1", ErrInvalid, m.Name, m.Weight)
+		case m.Storage != 0 && storages[m.Storage]:
+			return fmt.Errorf("%w: two members of storage %x", ErrInvalid, m.Storage)
 		}
 		seen[m.Name] = true
+		storages[m.Storage] = true
+	}
+	return nil
+}
+
+func (rec Record) validateRemoved() error {
+	seen := make(map[uint64]bool, len(rec.Removed))
+	for _, gone := range rec.Removed {
+		if gone.Storage == 0 || seen[gone.Storage] {
+			return fmt.Errorf("%w: storage %x is removed twice, or is none", ErrInvalid, gone.Storage)
+		}
+		seen[gone.Storage] = true
+	}
+	for _, m := range rec.Members {
+		if seen[m.Storage] {
+			return fmt.Errorf("%w: member %q has storage %x, which is removed", ErrInvalid, m.Name, m.Storage)
+		}
 	}
 	return nil
 }

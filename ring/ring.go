@@ -1,6 +1,8 @@
 package ring
 
 import (
+	"slices"
+
 	"github.com/thunderdb/thunderdb/kv"
 )
 
@@ -9,11 +11,13 @@ import (
 type Ring struct {
 	rec      Record
 	index    map[string]int // name to index in rec.Members
+	storages map[uint64]int // storage identity to index in rec.Members
 	replicas int            // rec.Replicas, but no more than there are members
 	// table holds for each partition in turn its replicas, as indexes into
 	// rec.Members, the owner first.
 	table []int
 	owned []int // partitions that each member owns
+	held  []int // partitions that each member holds, as owner or not
 }
 
 // New returns the ring that rec describes. It keeps no reference to rec's
@@ -25,15 +29,23 @@ func New(rec Record) (*Ring, error) {
 	r := &Ring{
 		rec:      rec.clone(),
 		index:    make(map[string]int, len(rec.Members)),
+		storages: make(map[uint64]int, len(rec.Members)),
 		replicas: min(rec.Replicas, len(rec.Members)),
 		owned:    make([]int, len(rec.Members)),
+		held:     make([]int, len(rec.Members)),
 	}
 	for i, m := range r.rec.Members {
 		r.index[m.Name] = i
+		if m.Storage != 0 {
+			r.storages[m.Storage] = i
+		}
 	}
 	r.table = fillTable(r.rec, r.replicas)
-	for p := 0; p < len(r.table); p += r.replicas {
-		r.owned[r.table[p]]++
+	for i, m := range r.table {
+		if i%r.replicas == 0 {
+			r.owned[m]++
+		}
+		r.held[m]++
 	}
 	return r, nil
 }
@@ -44,6 +56,9 @@ func (r *Ring) Record() Record { return r.rec.clone() }
 
 // Version returns the version of the ring's record.
 func (r *Ring) Version() uint64 { return r.rec.Version }
+
+// Cluster returns the identity of the cluster, as the record says it.
+func (r *Ring) Cluster() string { return r.rec.Cluster }
 
 // Partitions returns the number of partitions.
 func (r *Ring) Partitions() int { return r.rec.Partitions }
@@ -61,6 +76,15 @@ func (r *Ring) Index(name string) int {
 	return -1
 }
 
+// IndexOf returns the index in Members of the member with a storage identity,
+// -1 where there is none.
+func (r *Ring) IndexOf(storage uint64) int {
+	if i, ok := r.storages[storage]; ok {
+		return i
+	}
+	return -1
+}
+
 // Partition returns the partition of key, 0 up to Partitions.
 func (r *Ring) Partition(key []byte) int { return kv.Partition(key, r.rec.Partitions) }
 
@@ -73,8 +97,18 @@ func (r *Ring) Replicas(partition int) []int {
 	return r.table[from : from+r.replicas : from+r.replicas]
 }
 
+// Holds reports whether a member, by its index in Members, is one of a
+// partition's replicas. No member has the index -1.
+func (r *Ring) Holds(partition, member int) bool {
+	return slices.Contains(r.Replicas(partition), member)
+}
+
 // Owner returns the index in Members of the owner of key's partition.
 func (r *Ring) Owner(key []byte) int { return r.table[r.Partition(key)*r.replicas] }
 
 // Owned returns how many partitions a member owns, by its index in Members.
 func (r *Ring) Owned(member int) int { return r.owned[member] }
+
+// Held returns how many partitions a member holds, as owner or not, by its
+// index in Members.
+func (r *Ring) Held(member int) int { return r.held[member] }

@@ -43,6 +43,19 @@ func names(r *ring.Ring, partition int) []string {
 	return out
 }
 
+// gained counts the replicas under one ring that are none under an earlier one.
+func gained(from, to *ring.Ring) int {
+	n := 0
+	for p := range to.Partitions() {
+		for _, m := range to.Replicas(p) {
+			if !from.Holds(p, from.Index(to.Members()[m].Name)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // held counts how many partitions each member holds, as owner or not.
 func held(r *ring.Ring) []int {
 	out := make([]int, len(r.Members()))
@@ -94,9 +107,7 @@ func TestJoinMovesLittle(t *testing.T) {
 				after := named(random, c.members+1, c.replicas)
 				before := after
 				before.Members = after.Members[:c.members]
-				for _, move := range ring.Diff(build(t, before), build(t, after)) {
-					moved += len(move.Gained)
-				}
+				moved += gained(build(t, before), build(t, after))
 			}
 			ideal := float64(c.sets*c.replicas*kv.DefaultPartitions) / float64(c.members+1)
 			if got := float64(moved) / ideal; got > most {
@@ -196,11 +207,14 @@ func TestNoMoreReplicasThanMembers(t *testing.T) {
 func TestSharesNoMemory(t *testing.T) {
 	t.Parallel()
 	rec := named(rand.New(rand.NewPCG(5, 5)), 3, 2)
+	rec.Removed = []ring.Removed{{Storage: 9}}
 	want := slices.Clone(rec.Members)
 	r := build(t, rec)
 	rec.Members[0].Name = "given"
+	rec.Removed[0].Forgotten = true
 	r.Record().Members[1].Name = "returned"
-	if !slices.Equal(r.Members(), want) {
+	r.Record().Removed[0].Forgotten = true
+	if !slices.Equal(r.Members(), want) || r.Record().Removed[0].Forgotten {
 		t.Errorf("members %v, want %v", r.Members(), want)
 	}
 }
@@ -269,9 +283,43 @@ func TestOwnerOfAKey(t *testing.T) {
 	}
 }
 
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	r := build(t, named(rand.New(rand.NewPCG(10, 10)), 5, 2))
+	counts := held(r)
+	for m := range r.Members() {
+		if r.Held(m) != counts[m] {
+			t.Errorf("Held(%d) = %d, the table says %d", m, r.Held(m), counts[m])
+		}
+		for p := range r.Partitions() {
+			replicas := r.Replicas(p)
+			if want := replicas[0] == m || replicas[1] == m; r.Holds(p, m) != want {
+				t.Fatalf("Holds(%d, %d) = %v of %v", p, m, !want, replicas)
+			}
+		}
+	}
+	if r.Holds(0, -1) {
+		t.Error("nobody holds a partition")
+	}
+}
+
 func TestIndex(t *testing.T) {
 	t.Parallel()
-	r := build(t, named(rand.New(rand.NewPCG(8, 8)), 4, 1))
+	rec := named(rand.New(rand.NewPCG(8, 8)), 4, 1)
+	for i := range rec.Members[1:] {
+		rec.Members[i].Storage = uint64(10 + i)
+	}
+	r := build(t, rec)
+	for i := range rec.Members[1:] {
+		if got := r.IndexOf(uint64(10 + i)); got != i {
+			t.Errorf("IndexOf(%d) = %d, want %d", 10+i, got, i)
+		}
+	}
+	for _, nobody := range []uint64{0, 99} {
+		if got := r.IndexOf(nobody); got != -1 {
+			t.Errorf("IndexOf(%d) = %d, want -1", nobody, got)
+		}
+	}
 	for i, m := range r.Members() {
 		if got := r.Index(m.Name); got != i {
 			t.Errorf("Index(%q) = %d, want %d", m.Name, got, i)
@@ -292,7 +340,13 @@ func TestInvalidRecords(t *testing.T) {
 		"no name":             func(r *ring.Record) { r.Members[1].Name = "" },
 		"same name":           func(r *ring.Record) { r.Members[1].Name = r.Members[0].Name },
 		"name not UTF-8":      func(r *ring.Record) { r.Members[1].Name = "\xff" },
-		"no weight":           func(r *ring.Record) { r.Members[1].Weight = 0 },
+		"same storage":        func(r *ring.Record) { r.Members[0].Storage, r.Members[1].Storage = 7, 7 },
+		"member removed": func(r *ring.Record) {
+			r.Members[1].Storage, r.Removed = 7, []ring.Removed{{Storage: 7}}
+		},
+		"removed twice":  func(r *ring.Record) { r.Removed = []ring.Removed{{Storage: 7}, {Storage: 7, Forgotten: true}} },
+		"removed nobody": func(r *ring.Record) { r.Removed = []ring.Removed{{}} },
+		"no weight":      func(r *ring.Record) { r.Members[1].Weight = 0 },
 	} {
 		rec := named(rand.New(rand.NewPCG(9, 9)), 2, 1)
 		spoil(&rec)

@@ -7,7 +7,8 @@ import (
 )
 
 func newDeleteCommand() *cobra.Command {
-	return &cobra.Command{
+	var consistency func() []client.Option
+	cmd := &cobra.Command{
 		Use:     "delete KEY",
 		Short:   "Remove a key; it is no error if there is none",
 		Example: "  thunderdb delete greeting",
@@ -18,7 +19,9 @@ func newDeleteCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return c.Delete(cmd.Context(), args[0])
+			return c.Delete(cmd.Context(), args[0], consistency()...)
 		},
 	}
+	consistency = addConsistency(cmd)
+	return cmd
 }

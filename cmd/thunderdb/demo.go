@@ -21,7 +21,7 @@ func newDemoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "demo",
 		Short:   "Run a cluster in one process, to try things out",
-		Long:    "Run a cluster in one process on loopback. Everything is gone when it ends: press Ctrl-C.",
+		Long:    "Run a cluster in one process on loopback, with up to three replicas of each key.\nEverything is gone when it ends: press Ctrl-C.",
 		Example: "  thunderdb demo\n  thunderdb demo --nodes 5",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -59,7 +59,7 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	case !errors.As(err, &failed) || errors.As(err, &usage):
 		_, _ = fmt.Fprintf(stderr, "Usage: %s\nRun '%s --help' for more.\n", cmd.UseLine(), cmd.CommandPath())
 		return exitUsage
-	case errors.Is(err, client.ErrNotFound):
+	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrNoMember):
 		return exitNotFound
 	}
 	return exitFailed

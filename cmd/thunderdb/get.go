@@ -7,7 +7,8 @@ import (
 )
 
 func newGetCommand() *cobra.Command {
-	return &cobra.Command{
+	var consistency func() []client.Option
+	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Write a key's value to standard output, byte for byte",
 		Example: `  thunderdb get greeting
@@ -19,7 +20,7 @@ func newGetCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			item, err := c.Get(cmd.Context(), args[0])
+			item, err := c.Get(cmd.Context(), args[0], consistency()...)
 			if err != nil {
 				return err
 			}
@@ -27,4 +28,6 @@ func newGetCommand() *cobra.Command {
 			return err
 		},
 	}
+	consistency = addConsistency(cmd)
+	return cmd
 }

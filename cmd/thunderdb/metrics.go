@@ -30,6 +30,7 @@ func newRegistry(n *node.Node) *prometheus.Registry {
 				}
 				return 0
 			}),
+		newUpkeep(n.Upkeep),
 	)
 	return registry
 }
@@ -64,6 +65,44 @@ func (h *holdings) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(h.keys, prometheus.GaugeValue, float64(st.Keys))
 	to <- prometheus.MustNewConstMetric(h.bytes, prometheus.GaugeValue, float64(st.Bytes))
 	to <- prometheus.MustNewConstMetric(h.storeSize, prometheus.GaugeValue, float64(st.Resident))
+}
+
+// upkeep is the metrics of a node's care for its replicas, told at once so that
+// they fit together.
+type upkeep struct {
+	told                                       func() node.Upkeep
+	changing, underReplicated, hints, repaired *prometheus.Desc
+}
+
+func newUpkeep(told func() node.Upkeep) *upkeep {
+	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
+	return &upkeep{
+		told:            told,
+		changing:        desc("thunderdb_ring_changing", "1 while a change of the ring is under way, else 0."),
+		underReplicated: desc("thunderdb_under_replicated_partitions", "Partitions that lack a replica, as this node sees it."),
+		hints:           desc("thunderdb_hints", "Entries that this node keeps in mind for members that have missed them."),
+		repaired:        desc("thunderdb_repaired_entries_total", "Entries that replicas lacked and this node has mended, on itself or on others."),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (u *upkeep) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{u.changing, u.underReplicated, u.hints, u.repaired} {
+		to <- desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (u *upkeep) Collect(to chan<- prometheus.Metric) {
+	now := u.told()
+	changing := 0.0
+	if now.Changing {
+		changing = 1
+	}
+	to <- prometheus.MustNewConstMetric(u.changing, prometheus.GaugeValue, changing)
+	to <- prometheus.MustNewConstMetric(u.underReplicated, prometheus.GaugeValue, float64(now.UnderReplicated))
+	to <- prometheus.MustNewConstMetric(u.hints, prometheus.GaugeValue, float64(now.Hints))
+	to <- prometheus.MustNewConstMetric(u.repaired, prometheus.CounterValue, float64(now.Repaired))
 }
 
 func gauge(name, help string, value func() float64) prometheus.Collector {

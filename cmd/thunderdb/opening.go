@@ -26,7 +26,7 @@ var errOpening = fmt.Errorf("%w: the store is being opened", node.ErrNotReady)
 func whileOpening(ctx context.Context, cfg *serveConfig, l net.Listener, logger hclog.Logger, do func() error) error {
 	b := opening{name: cfg.Name}
 	api, err := httpapi.New(httpapi.Config{Software: softwareVersion(), Timeouts: httpapi.Timeouts{Drain: 200 * time.Millisecond}},
-		httpapi.Backend{Keys: b, Lister: b, Cluster: b, Load: b.load},
+		httpapi.Backend{Keys: b, Lister: b, Cluster: b, Members: b, Load: b.load},
 		logger, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -89,10 +89,12 @@ func (o opening) Status(context.Context) (node.Status, error)          { return 
 func (o opening) Explain(context.Context, []byte) (node.Explanation, error) {
 	return node.Explanation{}, errOpening
 }
-func (o opening) Ring() *ring.Ring       { return nil }
-func (o opening) Ready() error           { return errOpening }
-func (o opening) Name() string           { return o.name }
-func (o opening) HTTPAddr(string) string { return "" }
+func (o opening) Leave(context.Context) error                { return errOpening }
+func (o opening) Forget(context.Context, string, bool) error { return errOpening }
+func (o opening) Ring() *ring.Ring                           { return nil }
+func (o opening) Ready() error                               { return errOpening }
+func (o opening) Name() string                               { return o.name }
+func (o opening) HTTPAddr(string) string                     { return "" }
 
 func (o opening) load(context.Context, func(int64, error)) httpapi.Load { return noLoad{} }
 

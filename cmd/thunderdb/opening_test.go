@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/thunderdb/thunderdb/node"
 )
 
 // A process whose store takes its time says from its first moment that it lives
@@ -41,6 +44,11 @@ func TestWhileOpening(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, err := range []error{opening{}.Leave(t.Context()), opening{}.Forget(t.Context(), "n2", true)} {
+		if !errors.Is(err, node.ErrNotReady) {
+			t.Errorf("who is a member cannot be changed yet, but: %v", err)
+		}
 	}
 	answered := make(chan error, 1)
 	go func() {

@@ -78,8 +78,8 @@ func perSecond(n int64, took time.Duration) string {
 	return humanize.Comma(int64(float64(n) / max(took.Seconds(), 1e-3)))
 }
 
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal reports whether a reader or writer is a terminal.
+func isTerminal(rw any) bool {
+	f, ok := rw.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -15,6 +15,7 @@ import (
 func newPutCommand() *cobra.Command {
 	var ttl time.Duration
 	var contentType string
+	var consistency func() []client.Option
 	cmd := &cobra.Command{
 		Use:   "put KEY [VALUE or - or @FILE]",
 		Short: "Store a value under a key",
@@ -40,7 +41,7 @@ as application/octet-stream.`,
 			if contentType == "" {
 				contentType = guessType(value)
 			}
-			opts := []client.Option{client.ContentType(contentType)}
+			opts := append(consistency(), client.ContentType(contentType))
 			if ttl > 0 {
 				opts = append(opts, client.TTL(ttl))
 			}
@@ -55,6 +56,7 @@ as application/octet-stream.`,
 	}
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "make the key expire after this `duration`, such as 90s or 12h")
 	cmd.Flags().StringVar(&contentType, "content-type", "", "media type that the value is stored with")
+	consistency = addConsistency(cmd)
 	return cmd
 }
 

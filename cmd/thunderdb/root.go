@@ -51,7 +51,7 @@ when the key was not found.`,
 		newServeCommand(), newDemoCommand(),
 		newGetCommand(), newPutCommand(), newDeleteCommand(), newKeysCommand(),
 		newImportCommand(), newExportCommand(),
-		newStatusCommand(), newExplainCommand(), newHealthCommand(),
+		newStatusCommand(), newExplainCommand(), newLeaveCommand(), newForgetCommand(), newHealthCommand(),
 		newBenchCommand(), newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand())

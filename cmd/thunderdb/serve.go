@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/thunderdb/thunderdb/node"
 )
 
 // serveConfig is the flags of serve, one field each.
@@ -21,15 +23,32 @@ type serveConfig struct {
 	Join                              []string
 	Bootstrap                         bool
 	Replicas                          int
+	ForgetAfter                       time.Duration
+	TransferRateText                  string
 	Data                              string
 	Weight                            int
 	Zone                              string
 	LogLevel, LogFormat, MaxValueText string
 
-	MaxValue uint64 // bytes, parsed from MaxValueText
+	MaxValue     uint64 // bytes, parsed from MaxValueText
+	TransferRate int64  // bytes a second, parsed from TransferRateText; 0 is no limit
+
+	// rejoins says that the node was a member before: it founds nothing.
+	rejoins bool
+	// empties says that the store is made another than it was when it is opened.
+	empties bool
 
 	storeFlags
 }
+
+// Defaults of flags.
+const (
+	defaultReplicas    = 3
+	defaultForgetAfter = time.Hour
+)
+
+// maxReplicas is how many replicas may be asked for.
+const maxReplicas = 7
 
 func newServeCommand() *cobra.Command {
 	host, _ := os.Hostname()
@@ -64,7 +83,9 @@ seeds belong to, and tries them for ever.`,
 	f.StringVar(&cfg.Store, "store", storeMemory, "where entries are kept: memory, disk:DIR, redis://[USER:PASSWORD@]HOST:PORT[,HOST:PORT...][/DB] or memcached://HOST:PORT[,HOST:PORT...]")
 	f.BoolVar(&cfg.Sync, "sync", true, "with --store disk:DIR, acknowledge a write when it is on the disk. Without, a crash of the process or of the machine loses the last writes, acknowledged ones included")
 	f.StringVar(&cfg.MaxMemoryText, "max-memory", "", "what --store memory may take; above it writes get 507, while reads and deletes go on (default: no limit)")
-	f.IntVar(&cfg.Replicas, "replicas", 1, "nodes that hold each key; this version keeps one")
+	f.IntVar(&cfg.Replicas, "replicas", defaultReplicas, "nodes that hold each key, 1 to 7, or as many as there are; the founder of a cluster says it for all")
+	f.DurationVar(&cfg.ForgetAfter, "forget-after", defaultForgetAfter, "remove a member that was down for this long, where nothing is lost by it; 0 is never")
+	f.StringVar(&cfg.TransferRateText, "transfer-rate", "", "most bytes a second that this node takes over when data moves or is repaired, as in 64MiB (default: no limit)")
 	f.StringVar(&cfg.Data, "data", "", "load this file in the background, as thunderdb import does")
 	f.IntVar(&cfg.Weight, "weight", 1, "share of the keys that this node takes, relative to the others'")
 	f.StringVar(&cfg.Zone, "zone", "", "failure zone of this node")
@@ -81,12 +102,13 @@ func defaultConfig() serveConfig {
 	return serveConfig{
 		HTTP: "127.0.0.1:0", Gossip: "127.0.0.1:0", Peer: "127.0.0.1:0",
 		storeFlags: storeFlags{Store: storeMemory, Sync: true},
-		Replicas:   1, Weight: 1, MaxValueText: "1MiB", LogLevel: "error", LogFormat: "text",
+		Replicas:   defaultReplicas, ForgetAfter: defaultForgetAfter, Weight: 1,
+		MaxValueText: "1MiB", LogLevel: "error", LogFormat: "text",
 	}
 }
 
 // founds reports whether the node may found a cluster.
-func (c *serveConfig) founds() bool { return c.Bootstrap || len(c.Join) == 0 }
+func (c *serveConfig) founds() bool { return !c.rejoins && (c.Bootstrap || len(c.Join) == 0) }
 
 // foundingWait is nothing where there is nobody to wait for.
 func (c *serveConfig) foundingWait() time.Duration {
@@ -108,6 +130,9 @@ func (c *serveConfig) validate() error {
 	if err := c.storeFlags.validate(); err != nil {
 		return err
 	}
+	if err := c.parseTransferRate(); err != nil {
+		return err
+	}
 	for _, a := range []struct{ flag, addr string }{{"http", c.HTTP}, {"gossip", c.Gossip}, {"peer", c.Peer}} {
 		if _, _, err := splitPort(a.addr); err != nil {
 			return fmt.Errorf("--%s %q: %w", a.flag, a.addr, err)
@@ -118,8 +143,10 @@ func (c *serveConfig) validate() error {
 		return errors.New("--name is empty")
 	case c.Weight < 1:
 		return fmt.Errorf("--weight %d: want at least 1", c.Weight)
-	case c.Replicas != 1:
-		return fmt.Errorf("--replicas %d: this version keeps one replica of each key", c.Replicas)
+	case c.Replicas < 1 || c.Replicas > maxReplicas:
+		return fmt.Errorf("--replicas %d: want 1 to %d", c.Replicas, maxReplicas)
+	case c.ForgetAfter < 0:
+		return fmt.Errorf("--forget-after %s: want a duration, or 0 for never", c.ForgetAfter)
 	case hclog.LevelFromString(c.LogLevel) == hclog.NoLevel:
 		return fmt.Errorf("--log-level %q: want trace, debug, info, warn or error", c.LogLevel)
 	case c.LogFormat != "text" && c.LogFormat != "json":
@@ -133,6 +160,18 @@ func (c *serveConfig) validate() error {
 	return nil
 }
 
+func (c *serveConfig) parseTransferRate() error {
+	if c.TransferRateText == "" {
+		return nil
+	}
+	rate, err := humanize.ParseBytes(c.TransferRateText)
+	if err != nil || rate < 1 || rate > 1<<62 {
+		return fmt.Errorf("--transfer-rate %q: want bytes a second, as in 64MiB", c.TransferRateText)
+	}
+	c.TransferRate = int64(rate)
+	return nil
+}
+
 // logger writes to out in the format that was asked for.
 func (c *serveConfig) logger(out io.Writer) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
@@ -142,24 +181,54 @@ func (c *serveConfig) logger(out io.Writer) hclog.Logger {
 	})
 }
 
-// serve runs a node until ctx ends.
+// serve runs a node until ctx ends or it has left the cluster. Where it finds
+// that it was removed from the cluster while it was away, or that its store has
+// lost what it held, it starts over as a node that never was a member.
 func serve(ctx context.Context, cfg *serveConfig, logs io.Writer) error {
 	logger := cfg.logger(logs)
+	for {
+		next, err := serveLife(ctx, cfg, logger)
+		if next == nil {
+			return err
+		}
+		cfg = next
+	}
+}
+
+// serveLife runs a node as one member of a cluster. It returns the
+// configuration to go on with, nil where that is not wanted.
+func serveLife(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (*serveConfig, error) {
 	s, err := newServer(ctx, cfg, logger)
 	switch {
 	case err != nil && ctx.Err() != nil: // it was stopped before it began
-		return nil
+		return nil, nil
 	case err != nil:
-		return err
+		return nil, err
 	}
+	defer s.close()
+	s.departs = !cfg.outlives()
 	logger.Info("serving", "name", cfg.Name, "http", s.http.Addr().String(), "peer", s.peer.Addr().String(), "version", softwareVersion())
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.run(ctx) })
+	loading, stop := context.WithCancel(ctx)
+	var load errgroup.Group
 	if cfg.Data != "" {
-		group.Go(func() error {
-			s.load(ctx, cfg.Data)
+		load.Go(func() error {
+			s.load(loading, cfg.Data)
 			return nil
 		})
 	}
-	return group.Wait()
+	err = s.runOpen(ctx)
+	stop()
+	_ = load.Wait() // it has logged what was wrong
+	if errors.Is(err, node.ErrLostStore) && ctx.Err() == nil {
+		next := s.afterLoss(cfg)
+		logger.Warn("the store has lost what it held: this node goes on as another member, over what the store has",
+			"name", cfg.Name, "store", cfg.shown(), "empties", next.empties, "founds", next.founds())
+		return next, nil
+	}
+	if errors.Is(err, node.ErrRemoved) && ctx.Err() == nil {
+		logger.Warn("the cluster has gone on without this node's store: it is emptied, and the node joins anew",
+			"name", cfg.Name, "store", cfg.shown(), "error", err)
+		return s.startOver(ctx, cfg)
+	}
+	return nil, err
 }

@@ -29,6 +29,9 @@ type server struct {
 	store      nodeStore
 	http, peer net.Listener
 	logger     hclog.Logger
+	// departs says that the node leaves the cluster before its process ends:
+	// see depart.
+	departs bool
 }
 
 // newServer opens the listeners and the store and puts the parts together. Its
@@ -48,6 +51,9 @@ func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *s
 	}
 	err = whileOpening(ctx, cfg, s.http, logger.Named("http"), func() (err error) {
 		s.store, err = cfg.open(ctx, cfg.Name, logger.Named("store"))
+		if err == nil && cfg.empties {
+			err = node.Reset(ctx, s.store, cfg.Name, 0)
+		}
 		return err
 	})
 	if err != nil {
@@ -67,6 +73,8 @@ func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *s
 	s.node, err = node.New(ctx, node.Config{
 		Name: cfg.Name, Boot: facts.Boot,
 		Founder: cfg.founds(), FoundingWait: cfg.foundingWait(),
+		Replicas: cfg.Replicas, ForgetAfter: cfg.ForgetAfter,
+		TransferRate: cfg.TransferRate, HintDir: cfg.hintDir(),
 	}, s.store, s.pool, logger.Named("node"))
 	if err != nil {
 		return s, cfg.fault(err)
@@ -74,7 +82,7 @@ func newServer(ctx context.Context, cfg *serveConfig, logger hclog.Logger) (s *s
 	s.api, err = httpapi.New(
 		httpapi.Config{Software: softwareVersion(), Limits: httpapi.Limits{Value: maxValue(s.store, int(cfg.MaxValue))}},
 		httpapi.Backend{
-			Keys: s.node, Lister: s.node, Cluster: s.node,
+			Keys: s.node, Lister: s.node, Cluster: s.node, Members: s.node,
 			Load: func(ctx context.Context, report func(int64, error)) httpapi.Load {
 				return s.node.Load(ctx, report)
 			},
@@ -123,13 +131,50 @@ func identify(ctx context.Context, addr string) (string, uint64, error) {
 	return name, boot, err
 }
 
-// run runs all parts until ctx ends or one of them fails, and stops them in
-// the reverse order: clients are drained while the node still answers, and
-// peers are answered while the pool still knows this node.
+// run is runOpen, which closes at last what newServer opened.
 func (s *server) run(ctx context.Context) error {
 	defer s.close()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	return s.runOpen(ctx)
+}
+
+// runOpen runs all parts until ctx ends, one of them fails, or the node has
+// left the cluster, and stops them in the reverse order: clients are drained
+// while the node still answers, and peers are answered while the pool still
+// knows this node. It leaves the store open.
+func (s *server) runOpen(ctx context.Context) error {
+	ended, anyEnded := context.WithCancel(context.WithoutCancel(ctx))
+	defer anyEnded()
+	running := s.startParts(context.WithoutCancel(ctx), anyEnded)
+	select {
+	case <-ctx.Done():
+		s.logger.Info("stopping")
+		s.end(ended)
+	case <-s.node.Left():
+		s.logger.Info("stopping, for this node has left the cluster")
+	case <-ended.Done():
+		s.logger.Info("stopping")
+	}
+	s.node.Stopping()
+	var errs []error
+	for i := len(running) - 1; i >= 0; i-- {
+		errs = append(errs, running[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// end is what is done before a node that was asked to end stops. ctx ends when
+// a part of it has ended.
+func (s *server) end(ctx context.Context) {
+	if ready := s.node.Ready() == nil; !s.departs || !ready {
+		return
+	}
+	s.node.Stopping() // new clients should go elsewhere already
+	depart(ctx, s.node, s.logger)
+}
+
+// startParts starts all parts, and calls ended whenever one of them has ended.
+// It returns for each what ends it and returns its error.
+func (s *server) startParts(ctx context.Context, ended func()) (running []func() error) {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
@@ -138,31 +183,23 @@ func (s *server) run(ctx context.Context) error {
 		{"node", func(ctx context.Context) error { return s.node.Run(ctx, s.peer) }},
 		{"http", func(ctx context.Context) error { return s.api.Serve(ctx, s.http) }},
 	}
-	running := make([]func() error, len(parts)) // ends a part and returns its error
-	for i, part := range parts {
-		partCtx, end := context.WithCancel(context.WithoutCancel(ctx))
+	for _, part := range parts {
+		partCtx, end := context.WithCancel(ctx)
 		done := make(chan error, 1)
 		go func() {
 			err := part.run(partCtx)
 			if err != nil {
 				err = fmt.Errorf("%s: %w", part.name, err)
 			}
-			stop(err)
+			ended()
 			done <- err
 		}()
-		running[i] = func() error {
+		running = append(running, func() error {
 			end()
 			return <-done
-		}
+		})
 	}
-	<-ctx.Done()
-	s.logger.Info("stopping")
-	s.node.Stopping()
-	var errs []error
-	for i := len(running) - 1; i >= 0; i-- {
-		errs = append(errs, running[i]())
-	}
-	return errors.Join(errs...)
+	return running
 }
 
 // close closes what newServer opened; the listeners may be closed already.

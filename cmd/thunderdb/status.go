@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -53,19 +54,17 @@ func writeStatus(w io.Writer, s *client.Cluster) error {
 		settled = "not settled"
 	}
 	lines := []string{fmt.Sprintf("cluster %s, ring version %d, %s", s.Name, s.RingVersion, settled)}
-	if c := s.Change; c != nil {
-		moving := fmt.Sprintf("changing to ring version %d: %s of %s moved",
-			c.To, bytesOf(c.BytesMoved), bytesOf(c.BytesToMove))
-		if len(c.WaitingFor) > 0 {
-			moving += ", waiting for " + strings.Join(c.WaitingFor, ", ")
-		}
-		lines = append(lines, moving)
+	if s.Change != nil {
+		lines = append(lines, changing(s.Change))
 	}
 	if s.UnderReplicated > 0 {
 		lines = append(lines, fmt.Sprintf("%d partitions lack replicas", s.UnderReplicated))
 	}
 	if s.Hints > 0 {
-		lines = append(lines, fmt.Sprintf("%d writes wait for members that are down", s.Hints))
+		lines = append(lines, fmt.Sprintf("%d entries are kept in mind for members that have missed them", s.Hints))
+	}
+	if s.LastRepair != nil {
+		lines = append(lines, "last found the same as on the other replicas at "+s.LastRepair.Format(time.RFC3339))
 	}
 	if _, err := fmt.Fprintf(w, "%s\n\n", strings.Join(lines, "\n")); err != nil {
 		return err
@@ -78,6 +77,18 @@ func writeStatus(w io.Writer, s *client.Cluster) error {
 		})
 	}
 	return table(w, rows)
+}
+
+// changing says in words how far a change of the ring is.
+func changing(c *client.Change) string {
+	text := fmt.Sprintf("changing to ring version %d", c.To)
+	if c.BytesToMove > 0 {
+		text += fmt.Sprintf(": %s of %s moved", bytesOf(c.BytesMoved), bytesOf(c.BytesToMove))
+	}
+	if len(c.WaitingFor) > 0 {
+		text += ", waiting for " + strings.Join(c.WaitingFor, ", ")
+	}
+	return text
 }
 
 // bytesOf returns n bytes in words, such as 1.5 MiB.

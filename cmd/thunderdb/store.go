@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -119,6 +120,19 @@ func (f *storeFlags) open(ctx context.Context, name string, logger hclog.Logger)
 
 // dir returns the directory of a store on disk.
 func (f *storeFlags) dir() string { return strings.TrimPrefix(f.Store, storeDisk) }
+
+// hintDir returns the directory of the hints of a node whose store is on disk,
+// "" of any other: they are kept where the entries are.
+func (f *storeFlags) hintDir() string {
+	if f.kind() != storeDisk {
+		return ""
+	}
+	return filepath.Join(f.dir(), "hints")
+}
+
+// outlives reports whether what the store holds is there when its node's
+// process is not.
+func (f *storeFlags) outlives() bool { return f.kind() != storeMemory }
 
 // fault returns an error that names the store as it was asked for.
 func (f *storeFlags) fault(err error) error { return fmt.Errorf("--store %s: %w", f.shown(), err) }

@@ -34,34 +34,55 @@ func (s *suite) testAnyOrder(t *testing.T) {
 	})
 }
 
-// testHeld checks held where keys come several times, in a batch that is large
-// and one that is small.
+// testHeld checks what Apply says was and is held where keys come several times,
+// in a batch that is large and in one that is small, and beside an expired entry.
 func (s *suite) testHeld(t *testing.T) {
 	store := s.opened(t)
-	k, lost, dead := key(1), key(2), key(3)
-	apply(t, store, write(lost, 9), deletion(dead, 9))
+	k, lost, dead, expiring := key(1), key(2), key(3), key(4)
+	expired := write(expiring, 9)
+	expired.Expires = start
+	apply(t, store, write(lost, 9), deletion(dead, 9), expired)
 	batch := []kv.Entry{
 		write(k, 2), write(k, 1), write(k, 3), write(k, 3), write(k, 2), // in order
 		write(lost, 8), write(lost, 9), write(lost, 10),
 		write(dead, 8), deletion(dead, 9), deletion(dead, 10),
+		write(expiring, 8), tombstone(&expired), expired, write(expiring, 10),
 	}
-	want := []int{2, 2, 3, 3, 3, 9, 9, 10, 9, 9, 10}
-	held := slices.Repeat([]kv.Version{at(77)}, len(batch)) // what stood there must not stay
-	if err := store.Apply(context.Background(), batch, held); err != nil {
+	want := []kv.Applied{
+		applied(0, 2), applied(2, 2), applied(2, 3), applied(3, 3), applied(3, 3),
+		applied(9, 9), applied(9, 9), applied(9, 10),
+		applied(9, 9), applied(9, 9), applied(9, 10),
+		applied(9, 9), applied(9, 9), applied(9, 9), applied(9, 10),
+	}
+	done := slices.Repeat([]kv.Applied{{Held: at(77), Was: at(77)}}, len(batch)) // what stood there must not stay
+	if err := store.Apply(context.Background(), batch, done); err != nil {
 		t.Fatal(err)
 	}
-	for i, n := range want {
-		if held[i] != at(n) {
-			t.Errorf("held[%d] is %v after %s, want %v", i, held[i], describe(&batch[i]), at(n))
+	for i := range want {
+		if done[i] != want[i] {
+			t.Errorf("done[%d] is %v after %s, want %v", i, done[i], describe(&batch[i]), want[i])
 		}
 	}
-	if held := apply(t, store, write(k, 1)); held[0] != at(3) {
-		t.Errorf("an older write alone: %v is held, want %v", held[0], at(3))
+	for _, alone := range []struct {
+		entry kv.Entry
+		want  kv.Applied
+	}{
+		{write(k, 1), applied(3, 3)},
+		{write(k, 3), applied(3, 3)},
+		{write(k, 4), applied(3, 4)},
+		{deletion(k, 5), applied(4, 5)},
+		{write(k, 6), applied(5, 6)},
+		{write(key(5), 1), applied(0, 1)},
+		{deletion(key(6), 1), applied(0, 1)},
+	} {
+		if done := apply(t, store, alone.entry); done[0] != alone.want {
+			t.Errorf("done is %v after %s alone, want %v", done[0], describe(&alone.entry), alone.want)
+		}
 	}
-	if err := store.Apply(context.Background(), []kv.Entry{write(k, 4)}, nil); err != nil {
-		t.Fatalf("Apply without held: %v", err)
+	if err := store.Apply(context.Background(), []kv.Entry{write(k, 7)}, nil); err != nil {
+		t.Fatalf("Apply without done: %v", err)
 	}
-	newest := write(k, 4)
+	newest := write(k, 7)
 	expect(t, store, &newest)
 }
 
@@ -86,9 +107,9 @@ func (s *suite) testVersions(t *testing.T) {
 			kv.Entry{Key: down, Version: newer, Value: []byte("new")}, kv.Entry{Key: down, Version: older, Value: []byte("old")})
 		want = append(want, older, newer, newer, newer)
 	}
-	for i, held := range apply(t, store, batch...) {
-		if held != want[i] {
-			t.Fatalf("%v is held of %s after %v was applied, want %v", held, batch[i].Key, batch[i].Version, want[i])
+	for i, done := range apply(t, store, batch...) {
+		if done.Held != want[i] {
+			t.Fatalf("%v is held of %s after %v was applied, want %v", done.Held, batch[i].Key, batch[i].Version, want[i])
 		}
 	}
 	for i := 1; i < len(batch); i += 4 {

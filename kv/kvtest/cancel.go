@@ -43,12 +43,12 @@ func (s *suite) testCancelled(t *testing.T) {
 		for i := range n {
 			batch = append(batch, write(key(i+2), n))
 		}
-		held := make([]kv.Version, n)
-		err := store.Apply(ctx, batch, held)
+		done := make([]kv.Applied, n)
+		err := store.Apply(ctx, batch, done)
 		if misblames(err) {
 			t.Errorf("Apply: %v", err)
 		}
-		checkHeld(t, store, batch, held, err)
+		checkDone(t, store, batch, done, err)
 		applyAll(t, store, batch) // what was not done can be done now
 		for i := range batch {
 			expect(t, store, &batch[i])
@@ -73,6 +73,9 @@ func cancelledAbilities(ctx context.Context, t *testing.T, store kv.Store) {
 		}
 		checkBatch(t, getter, [][]byte{key(1)}, model{string(key(1)): want})
 	}
+	if purger, ok := store.(kv.Purger); ok {
+		cancelledPurge(ctx, t, store, purger)
+	}
 	if expirer, ok := store.(kv.Expirer); ok {
 		if _, err := expirer.Expire(ctx, start, 100); misblames(err) {
 			t.Errorf("Expire: %v", err)
@@ -93,19 +96,49 @@ func cancelledAbilities(ctx context.Context, t *testing.T, store kv.Store) {
 	}
 }
 
-// checkHeld checks that what Apply says is held of some keys is there, after
+// cancelledPurge purges many keys with a context that has ended. What purged says
+// is gone must be.
+func cancelledPurge(ctx context.Context, t *testing.T, store kv.Store, purger kv.Purger) {
+	t.Helper()
+	entries, refs := make([]kv.Entry, 100), make([]kv.Ref, 100)
+	for i := range entries {
+		entries[i] = write(key(1000+i), 1)
+		refs[i] = refOf(&entries[i])
+	}
+	applyAll(t, store, entries)
+	purged := make([]bool, len(refs))
+	err := purger.Purge(ctx, refs, purged)
+	if misblames(err) {
+		t.Errorf("Purge: %v", err)
+	}
+	for i := range refs {
+		_, gerr := store.Get(context.Background(), refs[i].Key, nil)
+		if gone := errors.Is(gerr, kv.ErrNotFound); purged[i] && !gone || err == nil && !purged[i] {
+			t.Fatalf("purged[%d] is %v after %v, and then Get: %v", i, purged[i], err, gerr)
+		}
+	}
+	purge(t, store, refs...) // what was not done can be done now
+	for i := range refs {
+		expectNone(t, store, refs[i].Key)
+	}
+}
+
+// checkDone checks that what Apply says is held of some keys is there, after
 // any error, and that all is held where there was none. The batch has each key
 // once.
-func checkHeld(t tester, store kv.Store, batch []kv.Entry, held []kv.Version, err error) {
+func checkDone(t tester, store kv.Store, batch []kv.Entry, done []kv.Applied, err error) {
 	t.Helper()
-	for i, v := range held {
+	for i := range done {
+		v := done[i].Held
 		switch {
+		case v.IsZero() && !done[i].Was.IsZero():
+			t.Fatalf("done[%d] is %v after %v", i, done[i], err)
 		case !v.IsZero():
 			if e := get(t, store, batch[i].Key); e.Version.Compare(v) < 0 || e.Version == batch[i].Version && !same(&e, &batch[i]) {
-				t.Fatalf("held[%d] was %v after %v, but there is %s", i, v, err, describe(&e))
+				t.Fatalf("done[%d].Held was %v after %v, but there is %s", i, v, err, describe(&e))
 			}
 		case err == nil:
-			t.Fatalf("held[%d] is the zero version, and Apply returned nil", i)
+			t.Fatalf("done[%d] is zero, and Apply returned nil", i)
 		}
 	}
 }

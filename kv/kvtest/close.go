@@ -52,12 +52,20 @@ func calls(store kv.Store) map[string]func() error {
 			return err
 		},
 		"Apply":        func() error { return store.Apply(ctx, []kv.Entry{write(key(1), 2)}, nil) },
-		"a long Apply": func() error { return store.Apply(ctx, large, make([]kv.Version, len(large))) },
+		"a long Apply": func() error { return store.Apply(ctx, large, make([]kv.Applied, len(large))) },
 	}
 	if scanner, ok := store.(kv.Scanner); ok {
 		methods["Scan"] = func() error {
 			return scanner.Scan(ctx, 0, nil, func(*kv.Entry) bool { return true })
 		}
+	}
+	if purger, ok := store.(kv.Purger); ok {
+		refs := make([]kv.Ref, len(large))
+		for i := range large {
+			refs[i] = refOf(&large[i])
+		}
+		methods["Purge"] = func() error { return purger.Purge(ctx, refs[:1], nil) }
+		methods["a long Purge"] = func() error { return purger.Purge(ctx, refs, make([]bool, len(refs))) }
 	}
 	if expirer, ok := store.(kv.Expirer); ok {
 		methods["Expire"] = func() error {

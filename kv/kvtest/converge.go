@@ -45,19 +45,20 @@ func (s *suite) testConverges(t *testing.T) {
 // writeShuffled applies every write of every key, ten writes at a time in an
 // order of its own.
 func writeShuffled(store kv.Store, seed, writes, keys int) error {
-	var held [1]kv.Version
+	var done [1]kv.Applied
 	seen := make([]kv.Version, keys)
 	rnd := rand.New(rand.NewPCG(1, uint64(seed)))
 	for first := 1; first <= writes; first += 10 {
 		for _, i := range rnd.Perm(10 * keys) {
 			k, e := i%keys, write(key(i%keys), first+i/keys)
-			if err := store.Apply(context.Background(), []kv.Entry{e}, held[:]); err != nil {
+			if err := store.Apply(context.Background(), []kv.Entry{e}, done[:]); err != nil {
 				return err
 			}
-			if held[0].Compare(e.Version) < 0 || held[0].Compare(seen[k]) < 0 {
-				return fmt.Errorf("%v of %s is held after %v was applied and %v seen", held[0], e.Key, e.Version, seen[k])
+			held := done[0].Held
+			if held.Compare(e.Version) < 0 || held.Compare(seen[k]) < 0 || done[0].Was.Compare(seen[k]) < 0 {
+				return fmt.Errorf("%v of %s after %v was applied and %v seen", done[0], e.Key, e.Version, seen[k])
 			}
-			seen[k] = held[0]
+			seen[k] = held
 		}
 	}
 	return nil
@@ -128,12 +129,12 @@ func writeOrdered(store kv.Store, writer, rounds, keys int) error {
 			all, size = all[:5], 1
 		}
 		for batch := range slices.Chunk(all, size) {
-			held := make([]kv.Version, len(batch))
-			if err := store.Apply(context.Background(), batch, held); err != nil {
+			done := make([]kv.Applied, len(batch))
+			if err := store.Apply(context.Background(), batch, done); err != nil {
 				return err
 			}
-			for i, v := range held {
-				k := string(batch[i].Key)
+			for i := range done {
+				k, v := string(batch[i].Key), done[i].Held
 				if v.Compare(at(n)) < 0 || v.Compare(seen[k]) < 0 {
 					return fmt.Errorf("%v of %s is held after %v was applied and %v seen", v, k, at(n), seen[k])
 				}

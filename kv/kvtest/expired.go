@@ -20,6 +20,7 @@ func (s *suite) testExpired(t *testing.T) {
 		newer := write(k, 6)
 		newer.Expires = expires
 		deletedNewer := tombstone(&newer)
+		var was kv.Version
 		for _, step := range []struct{ offered, held kv.Entry }{
 			{e, e},
 			{write(k, 4), e},
@@ -34,9 +35,11 @@ func (s *suite) testExpired(t *testing.T) {
 			{write(k, 7), write(k, 7)},
 			{deletedNewer, write(k, 7)},
 		} {
-			if held := apply(t, store, step.offered); held[0] != step.held.Version {
-				t.Fatalf("%v is held after %s, want %v", held[0], describe(&step.offered), step.held.Version)
+			want := kv.Applied{Held: step.held.Version, Was: was}
+			if done := apply(t, store, step.offered); done[0] != want {
+				t.Fatalf("%v after %s, want %v", done[0], describe(&step.offered), want)
 			}
+			was = want.Held
 			expect(t, store, &step.held)
 			s.expectListed(t, store, &step.held)
 		}

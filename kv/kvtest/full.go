@@ -23,12 +23,12 @@ func (s *suite) testFull(t *testing.T) {
 
 	larger := wide(0)
 	larger.Version, larger.Value = at(1000), make([]byte, 8*len(larger.Value))
-	held := []kv.Version{at(77)}
-	if err := store.Apply(context.Background(), []kv.Entry{larger}, held); !errors.Is(err, kv.ErrFull) {
+	done := []kv.Applied{{Held: at(77), Was: at(77)}}
+	if err := store.Apply(context.Background(), []kv.Entry{larger}, done); !errors.Is(err, kv.ErrFull) {
 		t.Errorf("a larger value in a full store: %v, want ErrFull", err)
 	}
-	if !held[0].IsZero() {
-		t.Errorf("held is %v after ErrFull, want the zero version", held[0])
+	if done[0] != (kv.Applied{}) {
+		t.Errorf("done is %v after ErrFull, want zero", done[0])
 	}
 	first := wide(0)
 	expect(t, store, &first)
@@ -40,14 +40,31 @@ func (s *suite) testFull(t *testing.T) {
 		expectMeta(t, meta, "fact", fact("fact", 1, 4<<10))
 	}
 
-	for n := range taken {
+	deleteWide(t, store, taken-1, taken)
+	gone := 0
+	if _, ok := store.(kv.Purger); ok {
+		gone = taken / 4
+	}
+	for n := range gone {
+		if e := wide(n); !purge(t, store, refOf(&e))[0] {
+			t.Fatal("a purge in a full store does not say that it did its work")
+		}
+		expectNone(t, store, key(n))
+	}
+	deleteWide(t, store, gone, taken-1)
+	apply(t, store, deletion([]byte("never written"), 2000))
+}
+
+// deleteWide deletes what a store was filled with, from one number up to another.
+func deleteWide(t *testing.T, store kv.Store, from, to int) {
+	t.Helper()
+	for n := from; n < to; n++ {
 		tombstone := deletion(key(n), 2000)
-		if held := apply(t, store, tombstone); held[0] != tombstone.Version {
-			t.Fatalf("a deletion in a full store is not held: %v", held[0])
+		if done := apply(t, store, tombstone); done[0] != (kv.Applied{Held: tombstone.Version, Was: at(1)}) {
+			t.Fatalf("a deletion in a full store: %v", done[0])
 		}
 		expect(t, store, &tombstone)
 	}
-	apply(t, store, deletion([]byte("never written"), 2000))
 }
 
 // wide returns the nth entry that a store is filled with.
@@ -77,12 +94,12 @@ func (s *suite) testTooLarge(t *testing.T) {
 	small := write(key(1), 1)
 	apply(t, store, small)
 	large := kv.Entry{Key: key(1), Value: make([]byte, s.MaxValue+1), Version: at(2)}
-	held := []kv.Version{at(77)}
-	if err := store.Apply(context.Background(), []kv.Entry{large}, held); !errors.Is(err, kv.ErrTooLarge) {
+	done := []kv.Applied{{Held: at(77), Was: at(77)}}
+	if err := store.Apply(context.Background(), []kv.Entry{large}, done); !errors.Is(err, kv.ErrTooLarge) {
 		t.Errorf("Apply of %d bytes: %v, want ErrTooLarge", len(large.Value), err)
 	}
-	if !held[0].IsZero() {
-		t.Errorf("held is %v after ErrTooLarge, want the zero version", held[0])
+	if done[0] != (kv.Applied{}) {
+		t.Errorf("done is %v after ErrTooLarge, want zero", done[0])
 	}
 	expect(t, store, &small)
 	for _, n := range []int{4, 60} { // entries beside it
@@ -100,19 +117,19 @@ func (s *suite) testTooLarge(t *testing.T) {
 // says of the others, held or not, must be true.
 func (s *suite) checkRefused(t *testing.T, store kv.Store, batch []kv.Entry, want error) {
 	t.Helper()
-	held := slices.Repeat([]kv.Version{at(77)}, len(batch))
-	err := store.Apply(context.Background(), batch, held)
+	done := slices.Repeat([]kv.Applied{{Held: at(77), Was: at(77)}}, len(batch))
+	err := store.Apply(context.Background(), batch, done)
 	if !errors.Is(err, want) {
 		t.Fatalf("Apply of %d entries: %v, want %v", len(batch), err, want)
 	}
-	checkHeld(t, store, batch, held, err)
+	checkDone(t, store, batch, done, err)
 	for i := range batch {
-		if !held[i].IsZero() {
+		if done[i] != (kv.Applied{}) {
 			continue
 		}
 		e, err := store.Get(context.Background(), batch[i].Key, nil)
 		if !errors.Is(err, kv.ErrNotFound) && (err != nil || e.Version == batch[i].Version) {
-			t.Fatalf("held[%d] was the zero version, but there is %s, %v", i, describe(&e), err)
+			t.Fatalf("done[%d] was zero, but there is %s, %v", i, describe(&e), err)
 		}
 	}
 }

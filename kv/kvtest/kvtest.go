@@ -1,6 +1,6 @@
 // Package kvtest is the conformance suite of stores: what passes it keeps the
-// promises written on [kv.Store] and on those of [kv.Scanner], [kv.Counter],
-// [kv.Expirer], [kv.Metadata] and [kv.BatchGetter] that it has.
+// promises written on [kv.Store] and on those of [kv.Scanner], [kv.Purger],
+// [kv.Counter], [kv.Expirer], [kv.Metadata] and [kv.BatchGetter] that it has.
 package kvtest
 
 import (
@@ -84,6 +84,7 @@ func (s *suite) tests(t *testing.T) []namedTest {
 		{"AnyOrder", s.testAnyOrder},
 		{"Versions", s.testVersions},
 		{"Held", s.testHeld},
+		{"Chain", s.testChain},
 		{"KeepsNoReference", s.testKeepsNoReference},
 		{"Converges", s.testConverges},
 		{"OppositeOrders", s.testOppositeOrders},
@@ -122,6 +123,12 @@ func (s *suite) testsOfAbilities(store kv.Store) []namedTest {
 			namedTest{"ScanAmongWriters", s.testScanAmongWriters},
 			namedTest{"ScanCancelled", s.testScanCancelled},
 			namedTest{"ScanDuringClose", s.testScanDuringClose})
+	}
+	if _, ok := store.(kv.Purger); ok {
+		tests = append(tests,
+			namedTest{"Purge", s.testPurge},
+			namedTest{"PurgeMany", s.testPurgeMany},
+			namedTest{"PurgeDuringWrites", s.testPurgeDuringWrites})
 	}
 	if _, ok := store.(kv.Counter); ok {
 		tests = append(tests, namedTest{"StatsToTheSecond", s.testStatsToTheSecond})

@@ -95,6 +95,7 @@ var faultsOf = map[string][]string{
 		"closes twice",
 		"loads facts after close",
 		"tells one key of a batch that it is closed",
+		"purges after close",
 	},
 	"GetBuffer": {
 		"ignores dst",
@@ -108,6 +109,9 @@ var faultsOf = map[string][]string{
 		"hides expired entries",
 		"removes the expired",
 		"opens with what was deleted once",
+		"opens with what was purged",
+		"was is what stood before the batch",
+		"purges what is older as well",
 	},
 	"ValueSizes": {"hides empty values"},
 	"Keys": {
@@ -123,6 +127,15 @@ var faultsOf = map[string][]string{
 	"Held": {
 		"held is what was offered",
 		"held is what stands in the end",
+		"was is what stood before the batch",
+		"was is unknown where nothing changed",
+		"was is nothing under a tombstone",
+		"was is what is held",
+	},
+	"Chain": {
+		"was is what stood before the batch",
+		"looks what was before it has the lock",
+		"forgets the lock",
 	},
 	"AnyOrder": {
 		"the last one wins",
@@ -143,6 +156,7 @@ var faultsOf = map[string][]string{
 		"takes what it refuses",
 		"holds what it has no room for",
 		"has no room for facts when full",
+		"has no room for purges when full",
 	},
 	"TooLarge": {"holds what it drops with a large one"},
 	"Cancelled": {
@@ -150,6 +164,8 @@ var faultsOf = map[string][]string{
 		"drops what is cancelled",
 		"holds what is cancelled",
 		"closes at a cancelled call",
+		"purges nothing when cancelled, and says nothing",
+		"takes a cancelled purge for a closed store",
 	},
 	"CancelledMidway": {"answers the call before"},
 	"ScanFrom": {
@@ -169,6 +185,29 @@ var faultsOf = map[string][]string{
 	"ScanDuringClose": {
 		"cuts scans short at close",
 		"waits for scans with its lock",
+	},
+	"Purge": {
+		"leaves purged as it was",
+		"says that it purged everything",
+		"misses what it is to purge",
+		"purges no tombstones",
+		"purges by a tombstone",
+		"purges by another version of nothing",
+		"counts what it purged",
+		"hides from Get what it should purge",
+		"purges the neighbour too",
+		"purges what is older as well",
+		"purges what is newer as well",
+		"purges without the node",
+	},
+	"PurgeMany": {
+		"purges 1000 refs at most",
+		"purges no tombstones",
+		"purges by a tombstone",
+	},
+	"PurgeDuringWrites": {
+		"purges in two steps",
+		"looks what was before it has the lock",
 	},
 	"StatsToTheSecond": {"counts the expired"},
 	"ExpireGoesOn": {
@@ -207,5 +246,6 @@ var faultsOf = map[string][]string{
 		"opens the old one with it",
 		"opens and miscounts",
 		"opens and does not sweep",
+		"opens with what was purged",
 	},
 }

@@ -83,12 +83,23 @@ func (d *drawer) content(t *rapid.T) kv.Entry {
 // model is what a store must hold, by key.
 type model map[string]kv.Entry
 
-// offer does what Apply does for one entry, and returns the version then held.
-func (m model) offer(e kv.Entry) kv.Version {
-	if old, ok := m[string(e.Key)]; !ok || e.Supersedes(&old) {
+// offer does what Apply does for one entry.
+func (m model) offer(e kv.Entry) kv.Applied {
+	old, ok := m[string(e.Key)]
+	if !ok || e.Supersedes(&old) {
 		m[string(e.Key)] = e
 	}
-	return m[string(e.Key)].Version
+	return kv.Applied{Held: m[string(e.Key)].Version, Was: old.Version}
+}
+
+// purge does what Purge does for one ref.
+func (m model) purge(ref kv.Ref) bool {
+	old, ok := m[string(ref.Key)]
+	if !ok || old.Version != ref.Version {
+		return false
+	}
+	delete(m, string(ref.Key))
+	return true
 }
 
 // stats returns what a Counter must answer, without Resident, as far as that is
@@ -153,6 +164,9 @@ func (m *machine) actions(t *testing.T) map[string]func(*rapid.T) {
 	if _, ok := m.store.(kv.BatchGetter); ok {
 		actions["get batch"] = m.getBatch
 	}
+	if _, ok := m.store.(kv.Purger); ok {
+		actions["purge"] = m.purge
+	}
 	if _, ok := m.store.(kv.Scanner); ok {
 		actions["scan"] = m.scan
 	}
@@ -186,15 +200,35 @@ func (m *machine) check(t *rapid.T) {
 
 func (m *machine) apply(t *rapid.T) {
 	entries := make([]kv.Entry, rapid.IntRange(0, 24).Draw(t, "entries"))
-	want := make([]kv.Version, len(entries))
+	want := make([]kv.Applied, len(entries))
 	for i := range entries {
 		entries[i] = m.entry(t)
 		want[i] = m.model.offer(clone(&entries[i]))
 	}
-	if held := apply(t, m.store, entries...); !slices.Equal(held, want) {
-		t.Fatalf("Apply says that %v is held, want %v", held, want)
+	if done := apply(t, m.store, entries...); !slices.Equal(done, want) {
+		t.Fatalf("Apply says %v, want %v", done, want)
 	}
 	scribble(entries)
+}
+
+// purge purges some versions, most of them ones that are held.
+func (m *machine) purge(t *rapid.T) {
+	refs := make([]kv.Ref, rapid.IntRange(0, 12).Draw(t, "refs"))
+	want := make([]bool, len(refs))
+	for i := range refs {
+		e := m.entry(t)
+		refs[i] = refOf(&e)
+		if held, ok := m.model[string(e.Key)]; ok && rapid.IntRange(0, 3).Draw(t, "held") > 0 {
+			refs[i].Version = held.Version
+		}
+		want[i] = m.model.purge(refs[i])
+	}
+	if purged := purge(t, m.store, refs...); !slices.Equal(purged, want) {
+		t.Fatalf("Purge says %v, want %v", purged, want)
+	}
+	for i := range refs {
+		scribble([]kv.Entry{{Key: refs[i].Key}})
+	}
 }
 
 // scribble overwrites the bytes of entries that were applied: the store must

@@ -20,6 +20,7 @@ func (s *suite) testReopen(t *testing.T) {
 	apply(t, store, write(key(1), 1))
 	apply(t, store, write(key(1), 2)) // the last there is
 	entries = append(entries, write(key(1), 2))
+	s.purgeSome(t, store)
 	if meta, ok := store.(kv.Metadata); ok {
 		save(t, meta, "empty", nil)
 		save(t, meta, "fact", []byte("old"))
@@ -44,6 +45,18 @@ func (s *suite) testReopen(t *testing.T) {
 		}
 	}
 	s.goOn(t, store, entries)
+}
+
+// purgeSome writes entries and purges them.
+func (s *suite) purgeSome(t *testing.T, store kv.Store) {
+	t.Helper()
+	if _, ok := store.(kv.Purger); !ok {
+		return
+	}
+	gone := []kv.Entry{write([]byte("purged"), 1), deletion([]byte("purged tombstone"), 1)}
+	gone[0].Expires = start - 10_000
+	apply(t, store, gone...)
+	purge(t, store, refOf(&gone[0]), refOf(&gone[1]))
 }
 
 // kinds returns entries of all kinds, of one key each.
@@ -83,6 +96,8 @@ func (s *suite) expectAll(t *testing.T, store kv.Store, entries []kv.Entry) {
 		s.expectListed(t, store, &entries[i])
 	}
 	expectNone(t, store, []byte("never written"))
+	expectNone(t, store, []byte("purged"))
+	expectNone(t, store, []byte("purged tombstone"))
 	s.checkListed(t, store, keys)
 	if meta, ok := store.(kv.Metadata); ok {
 		expectMeta(t, meta, "fact", fact("fact", 1, 64<<10))
@@ -133,9 +148,10 @@ func (s *suite) goOn(t *testing.T, store kv.Store, entries []kv.Entry) {
 		k := entries[i].Key
 		older := kv.Entry{Key: k, Version: kv.Version{Time: 1}, Value: []byte("older")}
 		newer := kv.Entry{Key: k, Version: at(1000), Value: []byte("newer")}
-		held := apply(t, store, older, newer)
-		if held[0] != entries[i].Version || held[1] != newer.Version {
-			t.Errorf("%v are held after %s, an older and a newer write", held, describe(&entries[i]))
+		was := entries[i].Version
+		done := apply(t, store, older, newer)
+		if done[0] != (kv.Applied{Held: was, Was: was}) || done[1] != (kv.Applied{Held: newer.Version, Was: was}) {
+			t.Errorf("%v after %s, an older and a newer write", done, describe(&entries[i]))
 		}
 		expect(t, store, &newer)
 	}

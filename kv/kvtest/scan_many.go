@@ -12,13 +12,13 @@ import (
 	"github.com/thunderdb/thunderdb/kv"
 )
 
-// crowded returns a store that holds so many entries in partition 0, and what
-// it holds, in order. Every tenth is a tombstone.
-func (s *suite) crowded(t *testing.T, n int) (kv.Store, []kv.Entry) {
+// crowded returns a store that holds many entries in partition 0, and what it
+// holds, in order. Every tenth is a tombstone.
+func (s *suite) crowded(t *testing.T) (kv.Store, []kv.Entry) {
 	t.Helper()
 	store := s.opened(t)
 	var entries []kv.Entry
-	for i, k := range s.together(n) {
+	for i, k := range s.together(many) {
 		e := write(k, i)
 		if i%10 == 0 {
 			e = deletion(k, i)
@@ -32,7 +32,7 @@ func (s *suite) crowded(t *testing.T, n int) (kv.Store, []kv.Entry) {
 // testScanMany scans more entries than stores list at a time, from anywhere to
 // anywhere.
 func (s *suite) testScanMany(t *testing.T) {
-	store, entries := s.crowded(t, many)
+	store, entries := s.crowded(t)
 	for _, from := range []int{0, 99, 1000, many - 1} {
 		for _, limit := range []int{1, 65, 256, 1001, many + 1} {
 			found := s.scan(t, store.(kv.Scanner), 0, entries[from].Key, limit)
@@ -138,7 +138,7 @@ func checkSince(visited []kv.Entry, old [][]byte, number int) error {
 // testScanCancelled ends the context of a scan, before it and while it visits.
 // It returns an error, or it has visited all there is.
 func (s *suite) testScanCancelled(t *testing.T) {
-	store, entries := s.crowded(t, many)
+	store, entries := s.crowded(t)
 	for _, last := range []int{0, 1, 300, 1050, many - 1, many} {
 		ctx, cancel := context.WithCancel(context.Background())
 		if last == 0 {
@@ -166,7 +166,7 @@ func (s *suite) testScanCancelled(t *testing.T) {
 // is.
 func (s *suite) testScanDuringClose(t *testing.T) {
 	for _, last := range []int{1, 1000, many - 10} {
-		store, entries := s.crowded(t, many)
+		store, entries := s.crowded(t)
 		var closing sync.WaitGroup
 		visited := 0
 		var unexpected error

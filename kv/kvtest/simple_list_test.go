@@ -101,6 +101,7 @@ func (s *simple) Stats(now int64) kv.Stats {
 			st.Bytes += int64(len(e.Key) + len(e.Value))
 		}
 	}
+	st.Entries += int64(s.ghosts)
 	return st
 }
 

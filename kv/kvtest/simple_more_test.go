@@ -15,6 +15,7 @@ var (
 	_ kv.Scanner     = (*simple)(nil)
 	_ kv.Counter     = (*simple)(nil)
 	_ kv.Expirer     = (*simple)(nil)
+	_ kv.Purger      = (*simple)(nil)
 	_ kv.Metadata    = (*simple)(nil)
 	_ kv.BatchGetter = (*simple)(nil)
 	_ kv.Durable     = (*simple)(nil)
@@ -166,6 +167,8 @@ func reopen(t *testing.T, store kv.Store) kv.Store {
 		clear(s.facts)
 	case "opens without the last write":
 		delete(s.entries, string(last.Key))
+	case "opens with what was purged":
+		maps.Copy(s.entries, old.purged)
 	case "opens the old one with it":
 		old.closed = false
 	case "opens and miscounts":

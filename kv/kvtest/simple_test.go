@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -35,8 +36,10 @@ type simple struct {
 	late    *kv.Entry           // with a fault: an answer that nobody fetched
 	page    kv.Entry            // with a fault: what a scan visits
 	forgot  map[string]kv.Entry // with a fault: what Expire does not know of
+	purged  map[string]kv.Entry // with a fault: what comes back when it is opened
 
 	uncounted int  // with a fault: entries that Stats do not know of
+	ghosts    int  // with a fault: entries that Stats know of only
 	scans     int  // under way
 	waiting   bool // with a fault: Close waits for scans
 }
@@ -49,6 +52,7 @@ func newSimple(fault string) *simple {
 		locked:  map[string]bool{},
 		removed: map[string]bool{},
 		types:   map[string]int{},
+		purged:  map[string]kv.Entry{},
 	}
 }
 
@@ -144,14 +148,14 @@ func (s *simple) hidden(e *kv.Entry) bool {
 	return false
 }
 
-func (s *simple) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
+func (s *simple) Apply(ctx context.Context, entries []kv.Entry, done []kv.Applied) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return kv.ErrClosed
 	}
 	s.calls.Add(1)
-	clear(held)
+	clear(done)
 	if ctx.Err() != nil {
 		switch s.fault {
 		case "closes at a cancelled call":
@@ -159,8 +163,8 @@ func (s *simple) Apply(ctx context.Context, entries []kv.Entry, held []kv.Versio
 		case "drops what is cancelled":
 			return nil
 		case "holds what is cancelled":
-			for i := range held {
-				held[i] = entries[i].Version
+			for i := range done {
+				done[i].Held = entries[i].Version
 			}
 			return ctx.Err()
 		}
@@ -173,39 +177,61 @@ func (s *simple) Apply(ctx context.Context, entries []kv.Entry, held []kv.Versio
 		}
 	}
 	if s.has("holds what it drops with a large one") && slices.ContainsFunc(entries, s.tooLarge) {
-		for i := range held {
+		for i := range done {
 			if !s.tooLarge(entries[i]) {
-				held[i] = entries[i].Version
+				done[i].Held = entries[i].Version
 			}
 		}
 		return kv.ErrTooLarge
 	}
-	if err := s.offerAll(entries, held); err != nil {
+	before := maps.Clone(s.entries)
+	if s.has("looks what was before it has the lock") {
+		s.letOthersIn(1)
+	}
+	if err := s.offerAll(entries, done); err != nil {
 		return err
 	}
-	for i := range held {
-		if s.has("held is what stands in the end") {
-			held[i] = s.entries[s.name(entries[i].Key)].Version
-		}
-		if s.has("held is what was offered") {
-			held[i] = entries[i].Version
-		}
+	for i := range done {
+		s.misreport(&entries[i], before, &done[i])
 	}
 	return nil
 }
 
+// misreport says of an entry that was considered what a fault says, given what
+// there was before the whole call.
+func (s *simple) misreport(e *kv.Entry, before map[string]kv.Entry, done *kv.Applied) {
+	switch s.fault {
+	case "held is what stands in the end":
+		done.Held = s.entries[s.name(e.Key)].Version
+	case "held is what was offered":
+		done.Held = e.Version
+	case "was is what stood before the batch", "looks what was before it has the lock":
+		done.Was = before[s.name(e.Key)].Version
+	case "was is unknown where nothing changed":
+		if done.Was == done.Held {
+			done.Was = kv.Version{}
+		}
+	case "was is nothing under a tombstone":
+		if before[s.name(e.Key)].Deleted {
+			done.Was = kv.Version{}
+		}
+	case "was is what is held":
+		done.Was = done.Held
+	}
+}
+
 // offerAll offers entries in order, up to an error.
-func (s *simple) offerAll(entries []kv.Entry, held []kv.Version) error {
+func (s *simple) offerAll(entries []kv.Entry, done []kv.Applied) error {
 	for i := range entries {
-		v, err := s.offer(&entries[i])
+		said, err := s.offer(&entries[i])
 		if err != nil {
 			if s.has("holds what it has no room for") && len(entries) > 1 {
-				held[i] = entries[i].Version
+				done[i].Held = entries[i].Version
 			}
 			return err
 		}
-		if held != nil {
-			held[i] = v
+		if done != nil {
+			done[i] = said
 		}
 	}
 	return nil
@@ -239,22 +265,22 @@ func (s *simple) unlockKeys(entries []kv.Entry) {
 
 func (s *simple) tooLarge(e kv.Entry) bool { return s.maxValue > 0 && len(e.Value) > s.maxValue }
 
-// offer takes e where it supersedes what is there, and returns the version
-// then held.
-func (s *simple) offer(e *kv.Entry) (kv.Version, error) {
+// offer takes e where it supersedes what is there, and returns what was and is
+// held.
+func (s *simple) offer(e *kv.Entry) (kv.Applied, error) {
 	old, ok := s.entries[s.name(e.Key)]
 	if ok && !s.supersedes(e, &old) {
-		return old.Version, nil
+		return kv.Applied{Held: old.Version, Was: old.Version}, nil
 	}
 	if s.has("forgets the lock") {
 		s.letOthersIn(1)
 	}
 	full := s.full(len(e.Value)-len(old.Value)) && !e.Deleted || e.Deleted && s.has("refuses deletions") && s.full(1)
 	if full && !s.has("takes what it refuses") {
-		return kv.Version{}, kv.ErrFull
+		return kv.Applied{}, kv.ErrFull
 	}
 	if s.tooLarge(*e) {
-		return kv.Version{}, kv.ErrTooLarge
+		return kv.Applied{}, kv.ErrTooLarge
 	}
 	taken := *e
 	if !s.has("keeps the caller's bytes") {
@@ -264,9 +290,9 @@ func (s *simple) offer(e *kv.Entry) (kv.Version, error) {
 	s.bytes += len(e.Value) - len(old.Value)
 	s.entries[s.name(e.Key)] = taken
 	if full {
-		return kv.Version{}, kv.ErrFull
+		return kv.Applied{}, kv.ErrFull
 	}
-	return e.Version, nil
+	return kv.Applied{Held: e.Version, Was: old.Version}, nil
 }
 
 // damage does to an entry that was taken what a fault says.

@@ -51,14 +51,25 @@ func tombstone(e *kv.Entry) kv.Entry {
 	return kv.Entry{Key: e.Key, Version: e.Version, Expires: e.Expires, Deleted: true}
 }
 
-// apply applies entries and returns what is held, or fails the test.
-func apply(t tester, store kv.Store, entries ...kv.Entry) []kv.Version {
+// apply applies entries and returns what was and is held, or fails the test.
+func apply(t tester, store kv.Store, entries ...kv.Entry) []kv.Applied {
 	t.Helper()
-	held := make([]kv.Version, len(entries))
-	if err := store.Apply(context.Background(), entries, held); err != nil {
+	done := make([]kv.Applied, len(entries))
+	if err := store.Apply(context.Background(), entries, done); err != nil {
 		t.Fatalf("Apply of %d entries: %v", len(entries), err)
 	}
-	return held
+	return done
+}
+
+// applied returns what is to be said of an entry that found the nth write of its
+// key and left another; 0 stands for none.
+func applied(was, held int) kv.Applied { return kv.Applied{Was: atOrNone(was), Held: atOrNone(held)} }
+
+func atOrNone(n int) kv.Version {
+	if n == 0 {
+		return kv.Version{}
+	}
+	return at(n)
 }
 
 // get returns the entry of k, or fails the test.

@@ -30,7 +30,7 @@ type change struct {
 	hashed bool
 	write  write
 	newest *kv.Entry    // of entries, where one supersedes what is there; else nil
-	held   []kv.Version // what was held after each of entries
+	done   []kv.Applied // what was and is held, for each of entries
 	err    error        // ErrTooLarge or ErrFull, for some of entries
 }
 
@@ -38,8 +38,8 @@ type change struct {
 // last one that wins is written. An entry that is refused as too large, or that
 // there is no room for, does not keep Apply from the others; neither does a
 // server that does not answer from those of another one.
-func (st *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
-	clear(held)
+func (st *Store) Apply(ctx context.Context, entries []kv.Entry, done []kv.Applied) error {
+	clear(done)
 	if err := st.begin(); err != nil {
 		return err
 	}
@@ -50,9 +50,9 @@ func (st *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Versio
 		e := &entries[0]
 		c := &change{entries: []*kv.Entry{e}, indices: []int{0}, key: e.Key}
 		err := st.server(e.Key).apply(ctx, []*change{c})
-		return worse(err, c.report(held))
+		return worse(err, c.report(done))
 	}
-	b := batch{store: st, held: held, down: make([]bool, len(st.servers))}
+	b := batch{store: st, done: done, down: make([]bool, len(st.servers))}
 	var group errgroup.Group
 	group.SetLimit(maxWorkers)
 	for at, changes := range st.changes(entries) {
@@ -72,7 +72,7 @@ type batch struct {
 	store *Store
 
 	mu     sync.Mutex // guards what follows
-	held   []kv.Version
+	done   []kv.Applied
 	failed error
 	down   []bool // by server: it was waited for once, and did not answer
 }
@@ -91,7 +91,7 @@ func (b *batch) apply(ctx context.Context, at int, flight []*change) {
 	b.down[at] = b.down[at] || err != nil
 	b.failed = worse(b.failed, err)
 	for _, c := range flight {
-		b.failed = worse(b.failed, c.report(b.held))
+		b.failed = worse(b.failed, c.report(b.done))
 	}
 }
 
@@ -202,7 +202,7 @@ func readItems(s *session, changes []*change) (map[string]*memcache.Item, error)
 // consider works out what is to be written where item is what is there, which
 // may be nil.
 func (c *change) consider(item *memcache.Item, maxValue int) {
-	c.held, c.newest, c.err = c.held[:0], nil, nil
+	c.done, c.newest, c.err = c.done[:0], nil, nil
 	c.write = write{name: c.name}
 	now := &kv.Entry{}
 	none := true
@@ -219,12 +219,14 @@ func (c *change) consider(item *memcache.Item, maxValue int) {
 		case !none && !e.Supersedes(now):
 		case len(e.Value) > maxValue:
 			c.err = fmt.Errorf("%w: a value of %d bytes, the limit is %d", kv.ErrTooLarge, len(e.Value), maxValue)
-			c.held = append(c.held, kv.Version{})
+			c.done = append(c.done, kv.Applied{})
 			continue
 		default:
+			c.done = append(c.done, kv.Applied{Held: e.Version, Was: now.Version})
 			now, none, c.newest = e, false, e
+			continue
 		}
-		c.held = append(c.held, now.Version)
+		c.done = append(c.done, kv.Applied{Held: now.Version, Was: now.Version})
 	}
 	if c.newest != nil {
 		c.write.data = sealItem(c.newest, c.hashed)
@@ -245,15 +247,15 @@ func (c *change) finish(addr string) {
 	}
 }
 
-// forget takes back what consider said of held, for nobody knows it any more.
-func (c *change) forget() { clear(c.held) }
+// forget takes back what consider said, for nobody knows it any more.
+func (c *change) forget() { clear(c.done) }
 
-// report puts what is held where the batch wants it, and returns what kept some
-// of it from being so.
-func (c *change) report(held []kv.Version) error {
-	if held != nil && len(c.held) == len(c.indices) {
+// report puts what was and is held where the batch wants it, and returns what
+// kept some of it from being so.
+func (c *change) report(done []kv.Applied) error {
+	if done != nil && len(c.done) == len(c.indices) {
 		for n, i := range c.indices {
-			held[i] = c.held[n]
+			done[i] = c.done[n]
 		}
 	}
 	return c.err

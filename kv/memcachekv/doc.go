@@ -16,8 +16,8 @@
 //	MARK.KEY                the entry of a key, on the server it hashes to
 //
 // An entry is stored as [kv.AppendEntry] makes it, and replaced by gets and
-// cas, or by add where there is none. Nothing is stored by set: one that fails
-// drops what it was to replace.
+// cas, or by add where there is none; it is purged by a meta delete that compares
+// the cas. Nothing is stored by set: one that fails drops what it was to replace.
 //
 // # What is lost, and when
 //
@@ -28,7 +28,9 @@
 // other servers hold is not. The first server's record says which mark each
 // must show, so that metadata last as long as the entries of any server do;
 // when the record is gone as a store opens, metadata and all entries are gone.
-// While a store is open it remembers the record and puts it back.
+// While a store is open it remembers the record and puts it back. To forget all
+// entries, a store gives every server a new mark. What is there under the old
+// one takes its room until the server evicts it; with -M, until it is flushed.
 //
 // An entry that was evicted leaves nothing behind. A replay of an older write
 // of its key is then taken, since nothing says that there was a newer one:
@@ -58,5 +60,5 @@
 //
 // Memcached must offer cas (not -C), its text protocol (not -B binary, not -S),
 // without TLS and passwords (not -Z, not -Y), and items of 128 KiB. Tests run
-// against 1.6; what is used is older.
+// against 1.6, which purging needs; all else that is used is older.
 package memcachekv

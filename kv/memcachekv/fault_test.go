@@ -52,17 +52,17 @@ func (o *owner) round(n int) error {
 			entries = append(entries, o.entry(i, n))
 			o.tried[i] = n
 		}
-		held := make([]kv.Version, len(entries))
-		err := o.st.Apply(ctx, entries, held)
+		done := make([]kv.Applied, len(entries))
+		err := o.st.Apply(ctx, entries, done)
 		if err != nil && !errors.Is(err, kv.ErrUnavailable) {
 			return err
 		}
 		for i := range entries {
-			if held[i] == at(n) {
+			if done[i].Held == at(n) {
 				o.acked[k+i] = n
 				o.writes.Add(1)
 			} else if err == nil {
-				return fmt.Errorf("%v is held after write %d", held[i], n)
+				return fmt.Errorf("%v is held after write %d", done[i].Held, n)
 			}
 		}
 		if err != nil {
@@ -226,8 +226,8 @@ func TestDown(t *testing.T) {
 			break // it takes a while
 		}
 	}
-	held := make([]kv.Version, len(keys))
-	if err := st.Apply(ctx, newer, held); !errors.Is(err, kv.ErrUnavailable) || !strings.Contains(err.Error(), servers[1].addr) {
+	done := make([]kv.Applied, len(keys))
+	if err := st.Apply(ctx, newer, done); !errors.Is(err, kv.ErrUnavailable) || !strings.Contains(err.Error(), servers[1].addr) {
 		t.Errorf("Apply: %v", err)
 	}
 	for i, key := range keys {
@@ -235,8 +235,8 @@ func TestDown(t *testing.T) {
 		if st.server(key).index == 1 {
 			want = kv.Version{}
 		}
-		if held[i] != want {
-			t.Errorf("%v is held of %s, want %v", held[i], key, want)
+		if done[i].Held != want {
+			t.Errorf("%v is held of %s, want %v", done[i].Held, key, want)
 		}
 	}
 	if err := st.Apply(ctx, newer[:1], nil); (err == nil) != (st.server(keys[0]).index == 0) {
@@ -269,6 +269,9 @@ func TestHung(t *testing.T) {
 			return errs[0]
 		},
 		"SaveMeta": func(ctx context.Context) error { return st.SaveMeta(ctx, "id", nil) },
+		"Purge": func(ctx context.Context) error {
+			return st.Purge(ctx, []kv.Ref{{Key: []byte("k"), Version: at(9)}}, nil)
+		},
 	}
 	var group sync.WaitGroup
 	for name, call := range calls {
@@ -375,10 +378,10 @@ func TestCut(t *testing.T) {
 	st := open(t, Options{}, r.Addr().String())
 	put(t, st, entry("k1", 1))
 	r.cut.Store(true)
-	held := []kv.Version{at(9), at(9)}
-	err := st.Apply(context.Background(), []kv.Entry{entry("k1", 2), entry("k2 "+cutHere, 2)}, held)
-	if !errors.Is(err, kv.ErrUnavailable) || !held[0].IsZero() || !held[1].IsZero() {
-		t.Errorf("%v are held after %v", held, err)
+	done := []kv.Applied{{Held: at(9)}, {Held: at(9)}}
+	err := st.Apply(context.Background(), []kv.Entry{entry("k1", 2), entry("k2 "+cutHere, 2)}, done)
+	if !errors.Is(err, kv.ErrUnavailable) || done[0] != (kv.Applied{}) || done[1] != (kv.Applied{}) {
+		t.Errorf("done is %v after %v", done, err)
 	}
 	r.cut.Store(false)
 	expect(t, st, entry("k1", 1)) // the write came no further than the relay

@@ -93,9 +93,9 @@ func TestCollision(t *testing.T) {
 	expectNone(t, st, string(two))
 
 	second := kv.Entry{Key: two, Value: []byte("two"), Version: at(1)} // older than what stands there
-	held := make([]kv.Version, 1)
-	if err := st.Apply(context.Background(), []kv.Entry{second}, held); err != nil || held[0] != at(1) {
-		t.Errorf("Apply over another key's item: %v, %v is held", err, held[0])
+	done := make([]kv.Applied, 1)
+	if err := st.Apply(context.Background(), []kv.Entry{second}, done); err != nil || done[0] != (kv.Applied{Held: at(1)}) {
+		t.Errorf("Apply over another key's item: %v, done is %v", err, done[0])
 	}
 	expect(t, st, second)
 	expect(t, st, first)

@@ -92,12 +92,13 @@ func (srv *server) renew(s *session, found *memcache.Item) (again bool, err erro
 }
 
 // keepMark compares the server's mark with the one it should have, and gives it
-// a new one where they differ: the entries there are lost, or are not those
-// that this store left there. The record learns of it first, so that the old
-// mark does not count any more when it comes back.
+// a new one where they differ, for the entries there are lost, or are not those
+// that this store left there; or where they are to be dropped. The record learns
+// of it first, so that the old mark does not count any more when it comes back.
 func (srv *server) keepMark(ctx context.Context, s *session, found *memcache.Item) error {
 	st, old := srv.store, *srv.mark.Load()
-	if found != nil && string(found.Value) == st.markItem(old) {
+	kept := found != nil && string(found.Value) == st.markItem(old)
+	if kept && !srv.spent.Load() {
 		return nil
 	}
 	mark := newMark()
@@ -121,9 +122,12 @@ func (srv *server) keepMark(ctx context.Context, s *session, found *memcache.Ite
 	if w.lost {
 		return errors.New("the mark changes while it is put there")
 	}
+	srv.spent.Store(false) // before anything is written under the new mark
 	srv.mark.Store(&mark)
 	srv.epoch.Add(1)
-	if old != "" {
+	if kept {
+		st.logger.Info("what a Memcached server held of this node is given up, as the node asked", "server", srv.addr)
+	} else if old != "" {
 		st.logger.Warn("a Memcached server has lost its entries, or is another one: it begins anew", "server", srv.addr)
 	} else if found != nil {
 		st.logger.Warn("what a Memcached server held of this node is given up, for metadata are lost", "server", srv.addr)

@@ -67,11 +67,11 @@ func TestFull(t *testing.T) {
 	}
 	count := 0
 	for ; ; count++ {
-		held := make([]kv.Version, 1)
-		err := st.Apply(ctx, []kv.Entry{large(count, 1)}, held)
+		done := make([]kv.Applied, 1)
+		err := st.Apply(ctx, []kv.Entry{large(count, 1)}, done)
 		if errors.Is(err, kv.ErrFull) {
-			if !held[0].IsZero() || !strings.Contains(err.Error(), mc.addr) {
-				t.Errorf("%v is held after %v", held[0], err)
+			if done[0] != (kv.Applied{}) || !strings.Contains(err.Error(), mc.addr) {
+				t.Errorf("done is %v after %v", done[0], err)
 			}
 			break
 		}
@@ -79,16 +79,16 @@ func TestFull(t *testing.T) {
 			t.Fatalf("entry %d: %v", count, err)
 		}
 	}
-	batch, held := []kv.Entry{}, make([]kv.Version, 100)
-	for i := range held {
+	batch, done := []kv.Entry{}, make([]kv.Applied, 100)
+	for i := range done {
 		batch = append(batch, large(i, 2))
 	}
-	if err := st.Apply(ctx, batch, held); !errors.Is(err, kv.ErrFull) {
+	if err := st.Apply(ctx, batch, done); !errors.Is(err, kv.ErrFull) {
 		t.Errorf("a batch: %v, want ErrFull", err)
 	}
 	for i := range count {
 		want := large(i, 1)
-		if i < len(held) && held[i] == at(2) {
+		if i < len(done) && done[i].Held == at(2) {
 			want = large(i, 2)
 		}
 		expect(t, st, want) // what was refused has not harmed what was there
@@ -162,14 +162,14 @@ func TestTooLargeInBatch(t *testing.T) {
 	st := open(t, Options{}, sharedServers(t, 1)...)
 	large := entry("b", 2)
 	large.Value = make([]byte, st.MaxValue()+1)
-	held := make([]kv.Version, 4)
-	err := st.Apply(context.Background(), []kv.Entry{entry("a", 1), entry("b", 1), large, entry("c", 1)}, held)
+	done := make([]kv.Applied, 4)
+	err := st.Apply(context.Background(), []kv.Entry{entry("a", 1), entry("b", 1), large, entry("c", 1)}, done)
 	if !errors.Is(err, kv.ErrTooLarge) {
 		t.Errorf("%v, want ErrTooLarge", err)
 	}
-	for i, want := range []kv.Version{at(1), at(1), {}, at(1)} {
-		if held[i] != want {
-			t.Errorf("held[%d] is %v, want %v", i, held[i], want)
+	for i, want := range []kv.Applied{{Held: at(1)}, {Held: at(1)}, {}, {Held: at(1)}} {
+		if done[i] != want {
+			t.Errorf("done[%d] is %v, want %v", i, done[i], want)
 		}
 	}
 	for _, key := range []string{"a", "b", "c"} {

@@ -33,6 +33,9 @@ type server struct {
 	// epoch rises with each new mark: older connections may lead to the server
 	// that had the old one.
 	epoch atomic.Uint64
+	// spent says that the mark is to be replaced although it is there: all
+	// entries are to be dropped.
+	spent atomic.Bool
 	// trusted is until when the lease cannot have lapsed, as time since the
 	// store's start.
 	trusted atomic.Int64

@@ -20,6 +20,8 @@ var (
 	_ kv.Metadata    = (*Store)(nil)
 	_ kv.BatchGetter = (*Store)(nil)
 	_ kv.Evictor     = (*Store)(nil)
+	_ kv.Purger      = (*Store)(nil)
+	_ kv.Forgetter   = (*Store)(nil)
 )
 
 const (

@@ -11,13 +11,14 @@ import (
 	"github.com/thunderdb/thunderdb/kv"
 )
 
-// write is an item to be stored where it still is as it was when it was read,
-// and what became of that.
+// write is an item to be stored, or removed, where it still is as it was when it
+// was read, and what became of that.
 type write struct {
-	name string
-	data []byte
-	cas  uint64 // of what it replaces; 0: there must be none
-	ttl  int    // seconds until Memcached drops it; 0: never, -1: at once
+	name   string
+	data   []byte
+	cas    uint64 // of what it replaces; 0: there must be none
+	ttl    int    // seconds until Memcached drops it; 0: never, -1: at once
+	remove bool   // it has no data and no ttl
 
 	lost bool  // it was not stored, for there is another item by now, or none
 	err  error // it was not stored: kv.ErrFull or kv.ErrTooLarge
@@ -57,8 +58,10 @@ func (l *link) store(writes []*write) error {
 	for _, w := range writes {
 		// What goes wrong here, Flush returns.
 		_, _ = out.Write(w.command(out.AvailableBuffer()))
-		_, _ = out.Write(w.data)
-		_, _ = out.WriteString("\r\n")
+		if !w.remove {
+			_, _ = out.Write(w.data)
+			_, _ = out.WriteString("\r\n")
+		}
 	}
 	if err := out.Flush(); err != nil {
 		return err
@@ -95,6 +98,10 @@ func (l *link) extend() error {
 
 // command appends the first line of a write to dst.
 func (w *write) command(dst []byte) []byte {
+	if w.remove { // of the older commands to delete, none compares
+		dst = append(append(append(dst, "md "...), w.name...), " C"...)
+		return append(strconv.AppendUint(dst, w.cas, 10), "\r\n"...)
+	}
 	verb := "add "
 	if w.cas != 0 {
 		verb = "cas "
@@ -113,8 +120,10 @@ func (w *write) command(dst []byte) []byte {
 func (w *write) answered(line []byte) error {
 	w.lost, w.err = false, nil
 	switch {
-	case bytes.Equal(line, []byte("STORED")):
+	case bytes.Equal(line, []byte("STORED")), w.remove && bytes.Equal(line, []byte("HD")):
 	case bytes.Equal(line, []byte("NOT_STORED")), bytes.Equal(line, []byte("EXISTS")), bytes.Equal(line, []byte("NOT_FOUND")):
+		w.lost = true
+	case w.remove && (bytes.Equal(line, []byte("EX")) || bytes.Equal(line, []byte("NF"))):
 		w.lost = true
 	case bytes.HasPrefix(line, []byte("SERVER_ERROR out of memory storing object")):
 		w.err = kv.ErrFull

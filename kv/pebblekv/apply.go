@@ -26,8 +26,8 @@ const (
 // Apply implements [kv.Store]. Where ctx ends, it returns ctx's error between
 // two pieces of a large call; it does not end a wait for the disk. A value that
 // there is no room for does not keep it from the entries behind.
-func (s *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
-	clear(held)
+func (s *Store) Apply(ctx context.Context, entries []kv.Entry, done []kv.Applied) error {
+	clear(done)
 	e, err := s.enter(ctx)
 	if err != nil {
 		return err
@@ -35,15 +35,17 @@ func (s *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version
 	defer e.users.leave()
 	b := works.Get().(*work)
 	defer b.release()
-	b.engine, b.entries, b.held = e, entries, held
+	b.engine, b.entries, b.done = e, entries, done
 	return b.apply(ctx)
 }
 
-// work is what one Apply works on.
+// work is what one Apply works on, or one Purge: then the entries are keys and
+// versions only.
 type work struct {
 	*engine
 	entries []kv.Entry
-	held    []kv.Version // may be nil
+	done    []kv.Applied // of an Apply; may be nil
+	purged  []bool       // of a Purge; may be nil
 
 	places []place
 	locks  []uint32 // the stripes of a piece, sorted
@@ -69,13 +71,18 @@ func (w *work) release() {
 	if cap(w.value) > pieceBytes || cap(w.places) > 4*pieceKeys {
 		return // too large to be kept
 	}
-	w.engine, w.entries, w.held, w.batch, w.full = nil, nil, nil, nil, nil
+	w.engine, w.entries, w.done, w.purged, w.batch, w.full = nil, nil, nil, nil, nil, nil
 	works.Put(w)
 }
 
-// apply applies the entries, sorted by key and those of a key as they came, in
-// pieces.
+// apply applies the entries.
 func (w *work) apply(ctx context.Context) error {
+	return w.inPieces(ctx, (*work).applyKey)
+}
+
+// inPieces does something with the entries, sorted by key and those of a key as
+// they came, in pieces. do stages it for each key.
+func (w *work) inPieces(ctx context.Context, do func(*work, []place) error) error {
 	if w.readOnly {
 		return fmt.Errorf("%w: %s", kv.ErrFull, w.room.describe())
 	}
@@ -85,9 +92,10 @@ func (w *work) apply(ctx context.Context) error {
 			return err
 		}
 		n := w.pieceLen(rest)
-		if err := w.applyPiece(rest[:n]); err != nil {
+		if err := w.commitPiece(rest[:n], do); err != nil {
 			for _, p := range rest[:n] {
-				w.hold(p.index, kv.Version{})
+				w.report(p.index, kv.Applied{})
+				w.reportPurged(p.index, false)
 			}
 			return err
 		}
@@ -96,9 +104,9 @@ func (w *work) apply(ctx context.Context) error {
 	return w.full
 }
 
-func (w *work) hold(index int32, v kv.Version) {
-	if w.held != nil {
-		w.held[index] = v
+func (w *work) report(index int32, done kv.Applied) {
+	if w.done != nil {
+		w.done[index] = done
 	}
 }
 
@@ -136,7 +144,7 @@ func (w *work) pieceLen(places []place) int {
 		next, largest := n+w.runLen(places[n:]), 0
 		for _, p := range places[n:next] {
 			e := &w.entries[p.index]
-			largest = max(largest, overhead+len(e.Key)+len(e.Value))
+			largest = max(largest, int(sizeOf(e)))
 		}
 		size += largest
 		if n > 0 && (keys == pieceKeys || size > pieceBytes) {
@@ -147,6 +155,9 @@ func (w *work) pieceLen(places []place) int {
 	return len(places)
 }
 
+// sizeOf returns about how many bytes an entry takes.
+func sizeOf(e *kv.Entry) int64 { return int64(overhead + len(e.Key) + len(e.Value)) }
+
 // runLen returns how many of the places, from the first on, have its key.
 func (w *work) runLen(places []place) int {
 	n := 1
@@ -156,8 +167,8 @@ func (w *work) runLen(places []place) int {
 	return n
 }
 
-// applyPiece applies what becomes one batch of Pebble's.
-func (w *work) applyPiece(places []place) error {
+// commitPiece does what becomes one batch of Pebble's, key by key.
+func (w *work) commitPiece(places []place, do func(*work, []place) error) error {
 	w.lock(places)
 	defer w.unlock()
 	w.batch = w.db.NewBatch()
@@ -165,7 +176,7 @@ func (w *work) applyPiece(places []place) error {
 	w.delta, w.soonest = counts{}, nil
 	for len(places) > 0 {
 		n := w.runLen(places)
-		if err := w.applyKey(places[:n]); err != nil {
+		if err := do(w, places[:n]); err != nil {
 			return err
 		}
 		places = places[n:]
@@ -221,16 +232,16 @@ func (w *work) applyKey(places []place) error {
 		e := &w.entries[p.index]
 		if winner != nil || found {
 			if !e.Supersedes(&now) {
-				w.hold(p.index, now.Version)
+				w.report(p.index, kv.Applied{Held: now.Version, Was: now.Version})
 				continue
 			}
 		}
-		if err := w.room.admit(e, int64(len(e.Key)+len(e.Value)+overhead)); err != nil {
+		if err := w.room.admit(purposeOf(e), sizeOf(e)); err != nil {
 			w.full = first(w.full, err)
 			continue
 		}
+		w.report(p.index, kv.Applied{Held: e.Version, Was: now.Version})
 		now, winner = *e, e
-		w.hold(p.index, e.Version)
 	}
 	if winner == nil {
 		return nil
@@ -255,10 +266,10 @@ func first(a, b error) error {
 }
 
 // stage puts into the batch all that goes with one entry taking the place of
-// another, which may be nil. The entry's key is in w.key.
+// another. Either may be nil, but not both: there was none, or none is to be.
+// The key is in w.key.
 func (w *work) stage(partition int, old, now *kv.Entry) error {
-	w.value = kv.AppendEntry(w.value[:0], now)
-	if err := w.batch.Set(w.key, w.value, nil); err != nil {
+	if err := w.stageEntry(now); err != nil {
 		return w.mapError("write an entry", err)
 	}
 	w.delta.replace(old, now)
@@ -273,6 +284,14 @@ func (w *work) stage(partition int, old, now *kv.Entry) error {
 		w.garbage.bytes.Add(int64(len(old.Value) + overhead))
 	}
 	return nil
+}
+
+func (w *work) stageEntry(now *kv.Entry) error {
+	if now == nil {
+		return w.batch.Delete(w.key, nil)
+	}
+	w.value = kv.AppendEntry(w.value[:0], now)
+	return w.batch.Set(w.key, w.value, nil)
 }
 
 // commit commits a batch with the counts that it changes.

@@ -48,14 +48,17 @@ func parseCounts(data []byte) (counts, error) {
 	}, nil
 }
 
-// count changes c by what becomes of it when one entry takes another's place.
+// replace changes c by what becomes of it when one entry takes another's place.
+// Either may be nil.
 func (c *counts) replace(old *kv.Entry, now *kv.Entry) {
 	if old != nil {
 		c.entries--
 		c.live(old, -1)
 	}
-	c.entries++
-	c.live(now, 1)
+	if now != nil {
+		c.entries++
+		c.live(now, 1)
+	}
 }
 
 func (c *counts) live(e *kv.Entry, sign int64) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,20 +18,26 @@ import (
 const testNow = 1_000_000
 
 // model is what a store must hold at least, by key, and what may be in its
-// place: writes that nobody was told of.
+// place: writes that nobody was told of. Loose are keys of which nobody was told
+// whether they were purged: they may hold nothing, or anything that was written
+// since.
 type model struct {
 	sure  map[string]kv.Entry
 	maybe map[string][]kv.Entry
+	loose map[string]bool
 	meta  string
 }
 
 func newModel() *model {
-	return &model{sure: map[string]kv.Entry{}, maybe: map[string][]kv.Entry{}}
+	return &model{sure: map[string]kv.Entry{}, maybe: map[string][]kv.Entry{}, loose: map[string]bool{}}
 }
 
 // acknowledged notes entries that Apply took.
 func (m *model) acknowledged(entries []kv.Entry) {
 	for _, e := range entries {
+		if m.loose[string(e.Key)] {
+			m.offered([]kv.Entry{e})
+		}
 		if old, ok := m.sure[string(e.Key)]; !ok || e.Supersedes(&old) {
 			m.sure[string(e.Key)] = e
 		}
@@ -57,7 +64,8 @@ func (m *model) check(t testing.TB, s *Store) {
 	for key := range m.keys() {
 		got, err := s.Get(context.Background(), []byte(key), nil)
 		sure, ok := m.sure[key]
-		if errors.Is(err, kv.ErrNotFound) && !ok {
+		if errors.Is(err, kv.ErrNotFound) && (!ok || m.loose[key]) {
+			delete(m.sure, key)
 			continue
 		}
 		if err != nil {
@@ -66,7 +74,7 @@ func (m *model) check(t testing.TB, s *Store) {
 		allowed := ok && sameEntry(&got, &sure)
 		for i := range m.maybe[key] {
 			e := &m.maybe[key][i]
-			allowed = allowed || sameEntry(&got, e) && (!ok || e.Supersedes(&sure))
+			allowed = allowed || sameEntry(&got, e) && (!ok || m.loose[key] || e.Supersedes(&sure))
 		}
 		if !allowed {
 			t.Fatalf("%q is %+v, want %+v (%v) or one of %+v", key, got, sure, ok, m.maybe[key])
@@ -80,6 +88,7 @@ func (m *model) check(t testing.TB, s *Store) {
 		}
 	}
 	clear(m.maybe)
+	clear(m.loose)
 	got := s.Stats(testNow)
 	got.Resident = 0
 	if got != want {
@@ -174,13 +183,15 @@ func (w *workload) step(s *Store, m *model) error {
 		// the model, so let the model look.
 		_, err := s.Expire(ctx, testNow, 1+w.rnd.IntN(20))
 		for key := range m.keys() {
-			for _, e := range append(m.maybe[key], m.sure[key]) {
+			for _, e := range append(slices.Clone(m.maybe[key]), m.sure[key]) {
 				if e.Expired(testNow) && !e.Deleted {
 					m.offered([]kv.Entry{{Key: []byte(key), Version: e.Version, Expires: e.Expires, Deleted: true}})
 				}
 			}
 		}
 		return err
+	case 2:
+		return w.purge(s, m)
 	}
 	batch := w.batch()
 	err := s.Apply(ctx, batch, nil)
@@ -188,6 +199,29 @@ func (w *workload) step(s *Store, m *model) error {
 		m.acknowledged(batch)
 	} else {
 		m.offered(batch)
+	}
+	return err
+}
+
+// purge purges what is held of a key, as far as the model knows.
+func (w *workload) purge(s *Store, m *model) error {
+	key := fmt.Sprintf("key %d", w.rnd.IntN(40))
+	sure, ok := m.sure[key]
+	if !ok {
+		sure.Version.Time = 1 << 60 // which no entry has
+	}
+	var purged [1]bool
+	err := s.Purge(context.Background(), []kv.Ref{{Key: []byte(key), Version: sure.Version}}, purged[:])
+	certain := len(m.maybe[key]) == 0 && !m.loose[key]
+	switch {
+	case purged[0]:
+		delete(m.sure, key)
+		delete(m.maybe, key)
+		delete(m.loose, key)
+	case err != nil:
+		m.loose[key] = true
+	case ok && certain:
+		return fmt.Errorf("purge of %q of version %v, which is held, did nothing", key, sure.Version)
 	}
 	return err
 }

@@ -64,8 +64,8 @@ func (s *sweeper) end(key []byte) {
 }
 
 // stageExpiry puts into a batch how the index of expiries changes when an
-// entry takes the place of another, which may be nil. It returns the key that
-// it adds, if any.
+// entry takes the place of another. Either may be nil. It returns the key that it
+// adds, if any.
 func stageExpiry(batch *pebble.Batch, partition int, old, now *kv.Entry) (added []byte, err error) {
 	indexed := func(e *kv.Entry) bool { return e != nil && !e.Deleted && e.Expires != 0 }
 	if indexed(old) && (!indexed(now) || old.Expires != now.Expires) {
@@ -238,7 +238,7 @@ func (w *work) sweepKey(indexed []byte, now int64) (bool, error) {
 	w.key = appendEntryKey(w.key[:0], partition, key)
 	data, closer, err := w.db.Get(w.key)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return false, w.corrupt(errors.New("the index of expiries names an entry that is not there"))
+		return false, w.checkPurged(indexed)
 	}
 	if err != nil {
 		return false, w.mapError("sweep", err)
@@ -254,4 +254,19 @@ func (w *work) sweepKey(indexed []byte, now int64) (bool, error) {
 	}
 	tombstone := kv.Entry{Key: key, Version: old.Version, Expires: old.Expires, Deleted: true}
 	return true, w.stage(partition, &old, &tombstone)
+}
+
+// checkPurged returns an error where a key of the index stands for an entry that
+// is not there, and is there itself: one that was purged in between has gone
+// with its entry.
+func (w *work) checkPurged(indexed []byte) error {
+	_, closer, err := w.db.Get(indexed)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return w.mapError("sweep", err)
+	}
+	defer closer.Close()
+	return w.corrupt(errors.New("the index of expiries names an entry that is not there"))
 }

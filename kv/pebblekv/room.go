@@ -18,7 +18,8 @@ import (
 //     more is free, or a compaction had no room, a value gets ErrFull. What is
 //     in the reserve serves what goes on: writing the log into tables,
 //     compactions, deletions, metadata.
-//  2. Deletions take the reserve too, so they end at the last quarter of it.
+//  2. Deletions take the reserve too, so they end at the last quarter of it, and
+//     purges, which make room, at the last eighth.
 //  3. The free space is asked for again after a quarter of what was above the
 //     reserve was written, and after a second, for others fill the disk too.
 //  4. What takes the last byte all the same breaks the guard, see guard.go; the
@@ -32,6 +33,23 @@ const (
 	// the log and into a table.
 	written = 2
 )
+
+// purpose is what is to be written. Its value is the part of the reserve, one of
+// so many, that must be left free by it.
+type purpose int64
+
+const (
+	forValue    purpose = 1
+	forDeletion purpose = 4
+	forPurge    purpose = 8
+)
+
+func purposeOf(e *kv.Entry) purpose {
+	if e.Deleted {
+		return forDeletion
+	}
+	return forValue
+}
 
 // room is what is free on the store's file system. It is safe for concurrent
 // use.
@@ -90,9 +108,8 @@ func (r *room) total() int64 {
 // noteShort notes that a compaction had no room.
 func (r *room) noteShort() { r.short.Store(time.Now().Add(shortAge).UnixNano()) }
 
-// admit returns ErrFull where there is no room for an entry of about so many
-// bytes.
-func (r *room) admit(e *kv.Entry, size int64) error {
+// admit returns ErrFull where there is no room to write about so many bytes.
+func (r *room) admit(what purpose, size int64) error {
 	now := time.Now().UnixNano()
 	short := now < r.short.Load()
 	if r.credit.Add(-written*size) >= 0 && now-r.asked.Load() < int64(pollAge) && !short {
@@ -102,11 +119,8 @@ func (r *room) admit(e *kv.Entry, size int64) error {
 	if !known {
 		return nil
 	}
-	kept := reserve(usage)
-	if e.Deleted {
-		kept /= 4
-	}
-	if int64(usage.AvailBytes)-written*size >= kept && (e.Deleted || !short) {
+	kept := reserve(usage) / int64(what)
+	if int64(usage.AvailBytes)-written*size >= kept && (what != forValue || !short) {
 		return nil
 	}
 	select {

@@ -17,6 +17,7 @@ var (
 	_ kv.Scanner  = (*Store)(nil)
 	_ kv.Counter  = (*Store)(nil)
 	_ kv.Expirer  = (*Store)(nil)
+	_ kv.Purger   = (*Store)(nil)
 	_ kv.Durable  = (*Store)(nil)
 	_ kv.Metadata = (*Store)(nil)
 )

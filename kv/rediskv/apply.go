@@ -25,8 +25,8 @@ const (
 // Apply implements [kv.Store]. A batch is sent in pieces, each of which is
 // applied in one step. Where the server is full, tombstones are still taken,
 // and entries for which there is no room do not keep it from those behind.
-func (s *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version) error {
-	clear(held)
+func (s *Store) Apply(ctx context.Context, entries []kv.Entry, done []kv.Applied) error {
+	clear(done)
 	if len(entries) == 0 {
 		return s.do(ctx, "apply", func(context.Context) error { return nil })
 	}
@@ -34,8 +34,8 @@ func (s *Store) Apply(ctx context.Context, entries []kv.Entry, held []kv.Version
 	for len(entries) > 0 {
 		n := window(entries)
 		w := &writing{store: s, entries: entries[:n], data: encode(entries[:n])}
-		if held != nil {
-			w.held, held = held[:n], held[n:]
+		if done != nil {
+			w.done, done = done[:n], done[n:]
 		}
 		err := w.write(ctx)
 		if err != nil && !errors.Is(err, kv.ErrFull) {
@@ -80,7 +80,7 @@ func encode(entries []kv.Entry) [][]byte {
 type writing struct {
 	store   *Store
 	entries []kv.Entry
-	held    []kv.Version // may be nil
+	done    []kv.Applied // may be nil
 	data    [][]byte     // the entries' bytes
 	pieces  []*piece     // those that are not applied yet
 	full    bool         // some entry was refused
@@ -127,7 +127,8 @@ func (w *writing) cut() {
 		p.size += len(e.Key) + len(w.data[i])
 	}
 	for _, p := range w.pieces {
-		p.keys = s.fenced(p.keys)
+		_, group := s.layout.place(w.entries[p.at[0]].Key)
+		p.keys = append(p.keys, s.guard(group))
 	}
 }
 
@@ -182,7 +183,7 @@ func (p *piece) call(ctx context.Context, client redis.Scripter) {
 	}
 }
 
-// take takes what a piece's answer says is held.
+// take takes what a piece's answer says was and is held.
 func (w *writing) take(p *piece) error {
 	answer, err := p.answer.Slice()
 	if err != nil {
@@ -192,19 +193,35 @@ func (w *writing) take(p *piece) error {
 		return fmt.Errorf("%w: %d answers for %d entries", kv.ErrCorrupt, len(answer), len(p.at))
 	}
 	for n, i := range p.at {
-		version := w.entries[i].Version
-		switch a, ok := answer[n].(string); {
-		case !ok:
+		text, ok := answer[n].(string)
+		if !ok {
 			w.full = true
-			version = kv.Version{}
-		case a != "":
-			if version, _, err = kv.Rank([]byte(a + "\x00")); err != nil {
-				return err
-			}
+			continue
 		}
-		if w.held != nil {
-			w.held[i] = version
+		done, err := applied(w.entries[i].Version, text)
+		if err != nil {
+			return err
+		}
+		if w.done != nil {
+			w.done[i] = done
 		}
 	}
 	return nil
+}
+
+// applied returns what was and is held after an entry of this version, as the
+// script says it.
+func applied(version kv.Version, answer string) (kv.Applied, error) {
+	if answer == "" {
+		return kv.Applied{Held: version}, nil
+	}
+	lost := len(answer) < kv.RankSize // it is the version alone
+	if lost {
+		answer += "\x00"
+	}
+	was, _, err := kv.Rank([]byte(answer))
+	if err != nil || !lost {
+		return kv.Applied{Held: version, Was: was}, err
+	}
+	return kv.Applied{Held: was, Was: was}, nil
 }

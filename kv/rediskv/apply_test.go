@@ -17,13 +17,13 @@ import (
 func at(n int) kv.Version { return kv.Version{Time: uint64(n), Node: 1} }
 
 // put applies entries, and fails the test on an error.
-func put(t testing.TB, s *Store, entries ...kv.Entry) []kv.Version {
+func put(t testing.TB, s *Store, entries ...kv.Entry) []kv.Applied {
 	t.Helper()
-	held := make([]kv.Version, len(entries))
-	if err := s.Apply(context.Background(), entries, held); err != nil {
+	done := make([]kv.Applied, len(entries))
+	if err := s.Apply(context.Background(), entries, done); err != nil {
 		t.Fatal(err)
 	}
-	return held
+	return done
 }
 
 // TestRank: the script orders versions as kv does, whatever their bits.
@@ -54,15 +54,16 @@ func TestRank(t *testing.T) {
 			}
 			batch = append(batch, one, two)
 		}
-		held := put(t, s, batch...)
+		done := put(t, s, batch...)
 		for i := 0; i < len(batch); i += 2 {
 			want := batch[i]
 			if batch[i+1].Supersedes(&want) {
 				want = batch[i+1]
 			}
 			got, err := s.Get(context.Background(), want.Key, nil)
-			if err != nil || got.Version != want.Version || got.Deleted != want.Deleted || held[i+1] != want.Version {
-				rt.Fatalf("after %+v and %+v, Get = %+v, %v, held %v", batch[i], batch[i+1], got, err, held[i+1])
+			if err != nil || got.Version != want.Version || got.Deleted != want.Deleted ||
+				done[i+1] != (kv.Applied{Held: want.Version, Was: batch[i].Version}) {
+				rt.Fatalf("after %+v and %+v, Get = %+v, %v, done %v", batch[i], batch[i+1], got, err, done[i+1])
 			}
 		}
 	})
@@ -84,9 +85,9 @@ func TestLargeBatch(t *testing.T) {
 			keys = append(keys, batch[i].Key)
 		}
 		put(t, s, batch...)
-		held := put(t, s, slices.Repeat([]kv.Entry{{Key: keys[0]}}, 3)...)
-		if want := slices.Repeat([]kv.Version{at(0)}, 3); !slices.Equal(held, want) {
-			t.Errorf("held %v, want %v", held, want)
+		done := put(t, s, slices.Repeat([]kv.Entry{{Key: keys[0]}}, 3)...)
+		if want := slices.Repeat([]kv.Applied{{Held: at(0), Was: at(0)}}, 3); !slices.Equal(done, want) {
+			t.Errorf("done is %v, want %v", done, want)
 		}
 		found, errs := make([]kv.Entry, len(keys)), make([]error, len(keys))
 		s.GetBatch(context.Background(), keys, found, errs)
@@ -135,7 +136,7 @@ func TestCut(t *testing.T) {
 		w.cut()
 		last, n := make([]int, groups), 0
 		for _, p := range w.pieces {
-			if len(p.at) > pieceEntries || p.size > pieceBytes+101_000 || len(p.keys) != 4+len(p.at)+len(s.fenced(nil)) ||
+			if len(p.at) > pieceEntries || p.size > pieceBytes+101_000 || len(p.keys) != 4+len(p.at)+1 ||
 				len(p.args) != 2+2*len(p.at) {
 				t.Errorf("a piece of %d entries, %d keys, %d arguments, %d bytes", len(p.at), len(p.keys), len(p.args), p.size)
 			}
@@ -172,15 +173,16 @@ func TestFull(t *testing.T) {
 		{Key: []byte("k"), Version: at(7), Deleted: true},
 		{Key: []byte("k"), Value: []byte("w"), Version: at(6)},
 	}
-	held := make([]kv.Version, len(batch))
-	if err := s.Apply(ctx, batch, held); !errors.Is(err, kv.ErrFull) {
+	done := make([]kv.Applied, len(batch))
+	if err := s.Apply(ctx, batch, done); !errors.Is(err, kv.ErrFull) {
 		t.Errorf("Apply in a full server: %v", err)
 	}
-	if want := []kv.Version{at(5), {}, {}, at(7), at(7)}; !slices.Equal(held, want) {
-		t.Errorf("held %v, want %v", held, want)
+	want := []kv.Applied{{Held: at(5), Was: at(5)}, {}, {}, {Held: at(7), Was: at(5)}, {Held: at(7), Was: at(7)}}
+	if !slices.Equal(done, want) {
+		t.Errorf("done is %v, want %v", done, want)
 	}
-	if err := s.Apply(ctx, []kv.Entry{{Key: []byte("k"), Value: []byte("w"), Version: at(6)}}, held[:1]); err != nil || held[0] != at(7) {
-		t.Errorf("an entry that is too old, in a full server: held %v, %v", held[0], err)
+	if err := s.Apply(ctx, []kv.Entry{{Key: []byte("k"), Value: []byte("w"), Version: at(6)}}, done[:1]); err != nil || done[0].Held != at(7) {
+		t.Errorf("an entry that is too old, in a full server: done is %v, %v", done[0], err)
 	}
 	if err := s.SaveMeta(ctx, "name", []byte("data")); err != nil {
 		t.Errorf("SaveMeta in a full server: %v", err)
@@ -196,6 +198,17 @@ func TestFull(t *testing.T) {
 	}
 	if err := s.Scan(ctx, kv.Partition([]byte("k"), kv.DefaultPartitions), nil, func(*kv.Entry) bool { return true }); err != nil {
 		t.Errorf("Scan in a full server: %v", err)
+	}
+	purged := make([]bool, 3)
+	refs := []kv.Ref{{Key: []byte("k"), Version: at(7)}, {Key: []byte("expired"), Version: at(5)}, {Key: []byte("k"), Version: at(7)}}
+	if err := s.Purge(ctx, refs, purged); err != nil || !slices.Equal(purged, []bool{true, true, false}) {
+		t.Errorf("Purge in a full server: %v, %v", purged, err)
+	}
+	if names, err := server.command(t, "KEYS", "*:p*").StringSlice(); err != nil || len(names) > 0 {
+		t.Errorf("%s is left of what was purged, %v", names, err)
+	}
+	if st, err := s.count(ctx, 2000); err != nil || st != (kv.Stats{}) {
+		t.Errorf("Stats of nothing = %+v, %v", st, err)
 	}
 	open(t, server.url(), Options{})
 

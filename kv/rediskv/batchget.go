@@ -2,6 +2,7 @@ package rediskv
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,12 +47,13 @@ func (s *Store) getWindow(ctx context.Context, keys [][]byte, found []kv.Entry, 
 				return err
 			}
 		}
-		return nil
+		return s.checkMissing(ctx, keys, answers)
 	})
+	believed := err == nil || s.lease.sure()
 	for i, answer := range answers {
 		found[i], errs[i] = kv.Entry{}, err
-		if answer == nil {
-			continue // never asked
+		if answer == nil || !believed || err != nil && errors.Is(answer.Err(), redis.Nil) {
+			continue // never asked, or what it says may be for what was lost
 		}
 		data, failed := answer.Bytes()
 		if errs[i] = s.explain("get", failed); errs[i] != nil {
@@ -62,4 +64,31 @@ func (s *Store) getWindow(ctx context.Context, keys [][]byte, found []kv.Entry, 
 		}
 	}
 	return err
+}
+
+// checkMissing returns an error where any of keys that were not found may be
+// lost. Then all are to be asked for again.
+func (s *Store) checkMissing(ctx context.Context, keys [][]byte, answers []*redis.StringCmd) error {
+	guards := make(map[string]*redis.StringCmd)
+	pipe := s.client.Pipeline()
+	for i, answer := range answers {
+		if !errors.Is(answer.Err(), redis.Nil) {
+			continue
+		}
+		_, group := s.layout.place(keys[i])
+		if name := s.guard(group); guards[name] == nil {
+			guards[name] = pipe.Get(ctx, name)
+		}
+	}
+	if len(guards) == 0 {
+		return nil
+	}
+	_, _ = pipe.Exec(ctx) // each answer has its error
+	for _, guard := range guards {
+		if err := s.guarded(guard); err != nil {
+			clear(answers)
+			return err
+		}
+	}
+	return nil
 }

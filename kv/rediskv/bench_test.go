@@ -78,7 +78,7 @@ type bench struct {
 	rnd   *rand.Rand
 	n     int // of the last version
 	batch []kv.Entry
-	held  []kv.Version
+	done  []kv.Applied
 }
 
 func (f *bench) any() []byte { return f.keys[f.rnd.IntN(len(f.keys))] }
@@ -90,7 +90,7 @@ func (f *bench) entry(key []byte) kv.Entry {
 
 func (f *bench) apply(e kv.Entry) error {
 	f.batch[0] = e
-	return f.Apply(context.Background(), f.batch[:1], f.held[:1])
+	return f.Apply(context.Background(), f.batch[:1], f.done[:1])
 }
 
 func (f *bench) fillBatch() {
@@ -148,7 +148,7 @@ var benchCalls = []struct {
 	}, (*bench).plainSet},
 	{"batch", benchBatch, func(f *bench) error {
 		f.fillBatch()
-		return f.Apply(context.Background(), f.batch, f.held)
+		return f.Apply(context.Background(), f.batch, f.done)
 	}, (*bench).plainSets},
 	{"batch-by-one", benchBatch, func(f *bench) error { // a call of the script for each entry
 		f.fillBatch()
@@ -185,7 +185,7 @@ func BenchmarkStore(b *testing.B) {
 	for name, url := range benchPlaces(b) {
 		f := &bench{
 			Store: open(b, url, Options{}), keys: benchKeys(), rnd: rand.New(rand.NewPCG(3, 4)), n: 1,
-			batch: make([]kv.Entry, benchBatch), held: make([]kv.Version, benchBatch),
+			batch: make([]kv.Entry, benchBatch), done: make([]kv.Applied, benchBatch),
 		}
 		fill(b, f.Store, f.keys)
 		for _, call := range benchCalls {

@@ -11,13 +11,14 @@
 //
 //	thunderdb:{NAME}:lease      who uses the namespace, see below
 //	thunderdb:{NAME}:format     version of this layout, partitions, groups
+//	thunderdb:{NAME}:beat       counted up at each renewal of the lease
 //	thunderdb:{NAME}:meta       hash: metadata
 //	thunderdb:{NAME/G}:pN       hash: the entries of partition N
 //	thunderdb:{NAME/G}:count    hash: entries; live keys without expiry, their bytes
 //	thunderdb:{NAME/G}:expiry   sorted set: live keys by expiry
 //	thunderdb:{NAME/G}:second   hash: bytes of those by second, and by 32 seconds
 //	thunderdb:{NAME/G}:page     hash: the same by 1024 seconds
-//	thunderdb:{NAME/G}:mark     there as long as the group's node of a Cluster forgets nothing
+//	thunderdb:{NAME/G}:mark     the same as the beat, for the group's node of a Cluster
 //
 // A server alone has one group, so that a script writes many keys; a Cluster
 // has 128, aimed at slots that are equally far apart.
@@ -35,11 +36,15 @@
 // # What it promises
 //
 // Entries are as durable as the server is configured to be, which a client
-// cannot vouch for: Store does not implement [kv.Durable]. A Cluster that
-// fails over may lose what it acknowledged last. A server that has lost its
-// entries is noticed within seconds: the store says so in its log and goes on
-// with what there is. The metadata that its process knows it saves again, for the
-// node is still who it is.
+// cannot vouch for: Store does not implement [kv.Durable]. Where a server comes
+// back without them, or as it was some time ago, or is emptied, the store is lost
+// for good ([kv.Mortal]), and a store that is opened there finds no metadata. No
+// answer of a server that was restarted is believed before that was looked for,
+// and of one that was emptied no read says that a key is not there.
+//
+// What is not noticed is a server that has lost only what it acknowledged since
+// the lease was renewed last, 2 s at most: after a crash of its machine with
+// appendfsync everysec, or after a failover.
 //
 // It needs Redis 7.0 or newer, or what is compatible, such as Valkey: scripts
 // with flags are what lets deletions go on in a full server. A server that

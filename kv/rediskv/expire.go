@@ -84,7 +84,7 @@ func (s *Store) sweepSome(ctx context.Context, group int, now int64, limit int, 
 		partition, _ := s.layout.place([]byte(key))
 		names, args = append(names, s.layout.hash(partition)), append(args, key)
 	}
-	names = s.fenced(names)
+	names = append(names, s.guard(group))
 	err = s.do(ctx, "expire", func(ctx context.Context) error {
 		n, err := s.scripts.sweep.Run(ctx, s.client, names, args...).Int()
 		*swept += n

@@ -24,7 +24,11 @@ type lease struct {
 	turn   chan struct{}         // has room for one: who renews
 	began  time.Time             // what until counts from: its clock does not jump
 	until  atomic.Int64          // how long the lease is ours for sure, by our clock
+	dials  atomic.Int64          // how many connections were made
+	seen   atomic.Int64          // how many of them the lease was renewed after
 	lost   atomic.Pointer[error] // why the namespace is not ours any more, for good
+	beat   int64                 // what the server said last; whose turn it is uses it
+	marks  []int64               // the same of each group's mark
 	cancel context.CancelFunc    // ends keep
 	kept   sync.WaitGroup        // keep
 }
@@ -52,53 +56,61 @@ func (e *heldError) Error() string {
 	return fmt.Sprintf("in use by another process (%s), whose claim lapses in %v unless it is renewed", e.holder, e.left)
 }
 
-// claim takes the lease or renews it, and writes the format where there is
-// none. It returns the format that was there, or an empty string. The error is
-// a *heldError where another holds it.
-func (s *Store) claim(ctx context.Context, format string) (string, error) {
-	asked := time.Since(s.lease.began)
-	keys := []string{s.layout.root + "lease", s.layout.root + "format"}
-	answer, err := s.scripts.lease.Run(ctx, s.client, keys, s.lease.holder, s.lease.lasts.Milliseconds(), format).Slice()
-	if err != nil {
-		return "", err
-	}
-	if len(answer) != 2 {
-		return "", fmt.Errorf("%w: lease: %d answers", kv.ErrCorrupt, len(answer))
-	}
-	if left, ok := answer[1].(int64); ok {
-		holder, _ := answer[0].(string)
-		return "", &heldError{holder, time.Duration(left) * time.Millisecond}
-	}
-	s.lease.until.Store(int64(asked + s.lease.lasts))
-	found, _ := answer[1].(string)
-	return found, nil
+// claim is what a renewal of the lease has found.
+type claim struct {
+	format string        // that was there, "" for none
+	asked  time.Duration // when, since lease.began
+	dials  int64         // lease.dials then
 }
 
-// sure reports whether the lease cannot have lapsed yet.
-func (l *lease) sure() bool { return int64(time.Since(l.began)) < l.until.Load() }
+// claim takes the lease, and writes format where there is none; or renews the
+// lease, where format is empty. The error is a *heldError where another holds
+// it, and a *lossError where the namespace is not as it was.
+func (s *Store) claim(ctx context.Context, format string) (claim, error) {
+	l := &s.lease
+	c := claim{asked: time.Since(l.began), dials: l.dials.Load()}
+	keys := []string{s.layout.root + "lease", s.layout.root + "format", s.layout.root + "beat"}
+	answer, err := s.scripts.lease.Run(ctx, s.client, keys, l.holder, l.lasts.Milliseconds(), l.beat, format).Slice()
+	if err != nil {
+		return c, err
+	}
+	if len(answer) != 3 {
+		return c, fmt.Errorf("%w: lease: %d answers", kv.ErrCorrupt, len(answer))
+	}
+	holder, _ := answer[0].(string)
+	number, _ := answer[1].(int64)
+	c.format, _ = answer[2].(string)
+	switch {
+	case holder != "":
+		return c, &heldError{holder, time.Duration(number) * time.Millisecond}
+	case number == 0 && c.format == "":
+		return c, &lossError{"all entries of this node are gone, as after a restart without persistence"}
+	case number == 0:
+		return c, &lossError{"the entries of this node are as they were some time ago, as after a restart from a snapshot"}
+	}
+	l.beat = number
+	return c, nil
+}
+
+// trust has the lease be relied on that a claim has taken.
+func (l *lease) trust(c claim) {
+	l.until.Store(int64(c.asked + l.lasts))
+	l.seen.Store(c.dials)
+}
+
+// sure reports whether the lease cannot have lapsed yet, and all connections
+// lead to where it was renewed last, rather than to a server that has been
+// started anew since.
+func (l *lease) sure() bool {
+	return int64(time.Since(l.began)) < l.until.Load() && l.seen.Load() == l.dials.Load()
+}
 
 // doubt has the lease renewed before it is relied on again.
 func (l *lease) doubt() { l.until.Store(0) }
 
-// fencer returns what fence takes as the holder of the lease for scripts that
-// write entries.
-func (s *Store) fencer() string {
-	if s.target.cluster() {
-		return ""
-	}
-	return s.lease.holder
-}
-
-// fenced appends to the keys of such a script what fence takes.
-func (s *Store) fenced(keys []string) []string {
-	if s.target.cluster() {
-		return keys
-	}
-	return append(keys, s.layout.root+"lease")
-}
-
-// hold makes sure that the namespace is ours: where the lease may have lapsed,
-// because the server was away or this process was, it is renewed first.
+// hold makes sure that the namespace is ours and nothing of it is lost: where
+// the lease may have lapsed, because the server was away or this process was, it
+// is renewed first.
 func (s *Store) hold(ctx context.Context) error {
 	if lost := s.lease.lost.Load(); lost != nil {
 		return *lost
@@ -110,7 +122,7 @@ func (s *Store) hold(ctx context.Context) error {
 }
 
 // renew renews the lease, unless that has become needless, and deals with what
-// it finds: another holder, or a server that has forgotten everything.
+// it finds: another holder, or a server that has lost what it held.
 func (s *Store) renew(ctx context.Context, needless func() bool) error {
 	select {
 	case s.lease.turn <- struct{}{}:
@@ -124,8 +136,12 @@ func (s *Store) renew(ctx context.Context, needless func() bool) error {
 	if needless() {
 		return nil
 	}
-	found, err := s.claim(ctx, format(s.layout.partitions, len(s.layout.groups)))
+	c, err := s.claim(ctx, "")
+	if err == nil {
+		err = s.checkMarks(ctx)
+	}
 	var held *heldError
+	var loss *lossError
 	switch {
 	case errors.As(err, &held):
 		lost := fmt.Errorf("%w: namespace lost to another process (%s)", kv.ErrUnavailable, held.holder)
@@ -133,17 +149,13 @@ func (s *Store) renew(ctx context.Context, needless func() bool) error {
 		s.log.Error("another process has taken this node's namespace in redis; this store stays unusable until a restart",
 			"redis", s.target.String(), "holder", held.holder)
 		return lost
+	case errors.As(err, &loss):
+		return s.lose(ctx, loss)
 	case err != nil:
 		return err
-	case found == "":
-		s.log.Error("redis has lost all entries of this node, as a restart without persistence does; going on with none",
-			"redis", s.target.String())
-		s.known.owe()
 	}
-	if err := s.saveAgain(ctx); err != nil {
-		return err
-	}
-	return s.checkMarks(ctx, found != "")
+	s.lease.trust(c)
+	return nil
 }
 
 // keep renews the lease until ctx ends, or the namespace is lost.

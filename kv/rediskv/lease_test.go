@@ -159,6 +159,7 @@ func TestLeaseFenced(t *testing.T) {
 		"Apply":    func(s *Store) error { return s.Apply(ctx, []kv.Entry{{Key: []byte("k"), Version: at(2)}}, nil) },
 		"SaveMeta": func(s *Store) error { return s.SaveMeta(ctx, "name", []byte("new")) },
 		"Expire":   func(s *Store) error { _, err := s.Expire(ctx, 2000, 10); return err },
+		"Purge":    func(s *Store) error { return s.Purge(ctx, []kv.Ref{{Key: []byte("k"), Version: at(1)}}, nil) },
 	} {
 		s := open(t, server.url(), Options{Partitions: 1, lease: time.Hour})
 		put(t, s, kv.Entry{Key: []byte("k"), Version: at(1), Expires: 1000})
@@ -196,77 +197,5 @@ func TestLeaseTakenAgain(t *testing.T) {
 	put(t, s, kv.Entry{Key: []byte("k"), Version: at(2)})
 	if server.command(t, "EXISTS", key).Val() != int64(1) {
 		t.Error("a write went on without the lease")
-	}
-}
-
-// TestEmptied: a server that has lost everything is noticed, and the store goes
-// on with none.
-func TestEmptied(t *testing.T) {
-	t.Parallel()
-	server, log := newServer(t), &record{}
-	s := open(t, server.url(), Options{
-		Namespace: "n", Partitions: 5, lease: 300 * time.Millisecond, Logger: hclog.New(&hclog.LoggerOptions{Output: log}),
-	})
-	put(t, s, kv.Entry{Key: []byte("k"), Version: at(1)})
-	if err := s.SaveMeta(context.Background(), "name", []byte("data")); err != nil {
-		t.Fatal(err)
-	}
-	server.command(t, "FLUSHALL")
-	until(t, "the metadata are there again", func() bool {
-		data, err := s.LoadMeta(context.Background(), "name")
-		return err == nil && string(data) == "data"
-	})
-	until(t, "the loss is logged", func() bool { return log.has("redis has lost all entries of this node") })
-	if _, err := s.Get(context.Background(), []byte("k"), nil); !errors.Is(err, kv.ErrNotFound) {
-		t.Errorf("Get of what is lost: %v", err)
-	}
-	put(t, s, kv.Entry{Key: []byte("k"), Version: at(1)})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, server.url(), Options{Namespace: "n"}, "has 5 partitions, not 4096")
-}
-
-// TestPartlyEmptied: a node of a Cluster that has lost what it held is noticed,
-// at once and when the store is opened again, and metadata go with it.
-func TestPartlyEmptied(t *testing.T) {
-	t.Parallel()
-	url, name, log := commonCluster(t), newNamespace(), &record{}
-	ctx := context.Background()
-	opts := Options{Namespace: name, lease: 300 * time.Millisecond, Logger: hclog.New(&hclog.LoggerOptions{Output: log})}
-	s := open(t, url, opts)
-	if log.has("lost") {
-		t.Error("a new namespace is said to have lost something")
-	}
-	lose := func() {
-		t.Helper()
-		if err := s.SaveMeta(ctx, "name", []byte("data")); err != nil {
-			t.Fatal(err)
-		}
-		for _, key := range append(s.layout.books(7), s.layout.groups[7]+"mark") {
-			if err := s.client.Del(ctx, key).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	gone := func() bool {
-		_, err := s.LoadMeta(ctx, "name")
-		return errors.Is(err, kv.ErrNotFound)
-	}
-	lose()
-	until(t, "the loss is logged", func() bool { return log.has("redis has lost some entries of this node") })
-	until(t, "metadata are gone", gone)
-	s.lease.stop()
-	lose()
-	s.Close()
-	if s = open(t, url, opts); !gone() {
-		t.Error("opened again, it has its metadata")
-	}
-	if err := s.SaveMeta(ctx, "name", []byte("data")); err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
-	if s = open(t, url, opts); gone() {
-		t.Error("opened again without a loss, it has no metadata")
 	}
 }

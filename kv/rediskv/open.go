@@ -104,7 +104,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	}
 	dialing, hangUp := context.WithCancel(context.Background())
 	s := &Store{
-		client:   connect(dialing, target, &opts),
+		gone:     make(chan struct{}),
 		hangUp:   hangUp,
 		target:   target,
 		layout:   newLayout(opts.Namespace, opts.Partitions, min(groups, opts.Partitions)),
@@ -114,6 +114,10 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		log:      opts.Logger,
 	}
 	s.lease.begin(opts.lease)
+	s.client = connect(dialing, target, &opts, func(context.Context, *redis.Conn) error {
+		s.lease.dials.Add(1)
+		return nil
+	})
 	if err := s.begin(ctx, &opts); err != nil {
 		_ = s.disconnect()
 		return nil, fmt.Errorf("open redis at %s: %w", target, err)
@@ -129,15 +133,16 @@ type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// connect returns a client, which connects when it is used, and gives up
-// connecting when dialing ends.
-func connect(dialing context.Context, t *target, opts *Options) redis.UniversalClient {
+// connect returns a client, which connects when it is used, calls connected
+// before it uses a connection, and gives up connecting when dialing ends.
+func connect(dialing context.Context, t *target, opts *Options, connected func(context.Context, *redis.Conn) error) redis.UniversalClient {
 	name := "thunderdb-" + strings.Map(printable, opts.Namespace)
 	o := &redis.UniversalOptions{
 		Addrs:                 t.hosts,
 		Dialer:                dialer(dialing, t, opts.Timeout),
 		IsClusterMode:         t.cluster(),
 		ClientName:            name,
+		OnConnect:             connected,
 		DB:                    t.db,
 		Username:              t.user,
 		Password:              t.password,
@@ -225,20 +230,22 @@ func (s *Store) await(ctx context.Context, op func(context.Context) error) error
 
 // take takes the namespace.
 func (s *Store) take(ctx context.Context, opts *Options) error {
-	found, err := s.claim(ctx, format(s.layout.partitions, len(s.layout.groups)))
+	c, err := s.claim(ctx, format(s.layout.partitions, len(s.layout.groups)))
 	if err != nil {
 		return explainOpen(err)
 	}
-	if found != "" {
-		err = s.takeOld(found, opts)
+	if c.format != "" {
+		err = s.takeOld(c.format, opts)
 	}
 	if err == nil {
-		err = s.checkMarks(ctx, found != "")
+		err = s.takeMarks(ctx, c.format != "")
 	}
 	if err != nil {
 		s.release()
+		return err
 	}
-	return err
+	s.lease.trust(c)
+	return nil
 }
 
 // takeOld takes a namespace that has this format.

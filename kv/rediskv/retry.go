@@ -59,11 +59,15 @@ var passing = [...]string{
 	"MOVED", "ASK", "BUSY", "MISCONF", "LEASE", "max number of clients reached",
 }
 
+// errUnguarded is why an answer is not believed: the guard that must be there
+// with the entries is not.
+var errUnguarded = errors.New("the claim on the namespace is not there")
+
 // passes reports whether it may help to try again.
 func passes(err error) bool {
 	var answer redis.Error
 	if !errors.As(err, &answer) {
-		return isNetwork(err)
+		return errors.Is(err, errUnguarded) || isNetwork(err)
 	}
 	for _, prefix := range passing {
 		if redis.HasErrorPrefix(err, prefix) {

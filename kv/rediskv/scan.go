@@ -2,8 +2,11 @@ package rediskv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/thunderdb/thunderdb/kv"
 )
@@ -23,10 +26,13 @@ func (s *Store) Scan(ctx context.Context, partition int, from []byte, visit func
 	if partition < 0 || partition >= s.layout.partitions {
 		return fmt.Errorf("scan: no partition %d among %d", partition, s.layout.partitions)
 	}
-	hash := s.layout.hash(partition)
+	w := scanning{store: s, hash: s.layout.hash(partition), group: partition % len(s.layout.groups), visit: visit}
 	var keys []string
 	err := s.do(ctx, "scan", func(ctx context.Context) (err error) {
-		keys, err = s.client.HKeys(ctx, hash).Result()
+		keys, err = s.client.HKeys(ctx, w.hash).Result()
+		if err == nil && len(keys) == 0 {
+			err = w.checkGuard(ctx)
+		}
 		return err
 	})
 	if err != nil {
@@ -36,7 +42,7 @@ func (s *Store) Scan(ctx context.Context, partition int, from []byte, visit func
 	slices.Sort(keys)
 	for n := firstPage; len(keys) > 0; {
 		n = min(n, len(keys))
-		size, more, err := s.visitPage(ctx, hash, keys[:n], visit)
+		size, more, err := w.visitPage(ctx, keys[:n])
 		if err != nil || !more {
 			return err
 		}
@@ -46,14 +52,24 @@ func (s *Store) Scan(ctx context.Context, partition int, from []byte, visit func
 	return nil
 }
 
+// scanning is a scan under way.
+type scanning struct {
+	store *Store
+	hash  string // of the partition
+	group int    // of the partition
+	visit func(*kv.Entry) bool
+}
+
 // visitPage visits the entries of some keys, and returns how many bytes they
 // have and whether the scan goes on.
-func (s *Store) visitPage(
-	ctx context.Context, hash string, keys []string, visit func(*kv.Entry) bool,
-) (size int, more bool, err error) {
+func (w *scanning) visitPage(ctx context.Context, keys []string) (size int, more bool, err error) {
+	s := w.store
 	var page []any
 	err = s.do(ctx, "scan", func(ctx context.Context) (err error) {
-		page, err = s.client.HMGet(ctx, hash, keys...).Result()
+		page, err = s.client.HMGet(ctx, w.hash, keys...).Result()
+		if err == nil && slices.Contains(page, nil) {
+			err = w.checkGuard(ctx)
+		}
 		return err
 	})
 	if err != nil {
@@ -62,9 +78,7 @@ func (s *Store) visitPage(
 	for i, data := range page {
 		text, ok := data.(string)
 		if !ok {
-			// Entries are replaced, never removed: what the server has lost
-			// must not look like the end of the partition.
-			return 0, false, s.explain("scan", fmt.Errorf("%w: entries vanished during a scan", kv.ErrUnavailable))
+			continue // it was purged
 		}
 		size += len(text)
 		e, err := kv.ParseEntry([]byte(text))
@@ -72,9 +86,18 @@ func (s *Store) visitPage(
 			return 0, false, fmt.Errorf("scan: key %q: %w", keys[i], err)
 		}
 		e.Key = []byte(keys[i])
-		if !visit(&e) {
+		if !w.visit(&e) {
 			return size, false, nil
 		}
 	}
 	return size, true, nil
+}
+
+// checkGuard returns an error where what is missing was lost: it must not look
+// as if it had been purged, nor as the end of the partition.
+func (w *scanning) checkGuard(ctx context.Context) error {
+	if err := w.store.missing(ctx, w.group); !errors.Is(err, redis.Nil) {
+		return err
+	}
+	return nil
 }

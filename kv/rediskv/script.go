@@ -10,17 +10,15 @@ import "github.com/redis/go-redis/v9"
 // server's locale sorts them, and its numbers have 53 bits.
 
 // fence is what scripts begin with that write, so that they do not write into a
-// namespace that another process has taken while this one was not looking.
-// ARGV[1] is the holder that the lease must name, and then the last of KEYS is
-// the lease; or it is empty, in a Cluster where the lease has another slot.
+// namespace that another process has taken while this one was not looking, or
+// that was lost. The last of KEYS is the guard, and ARGV[1] is what it must say;
+// where that is empty, it must be there.
 const fence = `
-local last = #KEYS
-if ARGV[1] ~= '' then
-  if redis.call('GET', KEYS[last]) ~= ARGV[1] then
-    return redis.error_reply('LEASE of the namespace is not held')
-  end
-  last = last - 1
+local guard = redis.call('GET', KEYS[#KEYS])
+if not guard or ARGV[1] ~= '' and guard ~= ARGV[1] then
+  return redis.error_reply('LEASE of the namespace is not held')
 end
+local last = #KEYS - 1
 `
 
 // shared is what the scripts that write entries have in common. It keeps the
@@ -88,8 +86,10 @@ end
 
 // applyBody offers entries. KEYS are the books of a group and the partition of
 // each entry; ARGV is, behind what fence takes, 1 where there is room for
-// values, then key and entry of each. For each it returns an empty string where the entry was taken, the
-// version that is held where not, and nil where there is no room.
+// values, then key and entry of each. For each it returns what was held before:
+// the rank of that where the entry took its place, an empty string where the
+// entry was taken and there was none (or what nobody can read), the version
+// alone where the entry lost; and nil where there is no room.
 const applyBody = `
 local function supersedes(e, old)
   if #old < 17 then return true end
@@ -102,23 +102,43 @@ local function supersedes(e, old)
   return a4 >= 128 and b4 < 128
 end
 
-local room, held = ARGV[2] == '1', {}
+local room, was = ARGV[2] == '1', {}
 for i = 5, last do
   local key, e = ARGV[2 * i - 7], ARGV[2 * i - 6]
   local old = call('HGET', KEYS[i], key)
   if old and not supersedes(e, old) then
-    held[i - 4] = old:sub(1, 16)
+    was[i - 4] = old:sub(1, 16)
   elseif not room and e:byte(17) < 128 then
-    held[i - 4] = false
+    was[i - 4] = false
   else
     call('HSET', KEYS[i], key, e)
     if old then count(key, old, -1) else entries = entries + 1 end
     count(key, e, 1)
-    held[i - 4] = ''
+    was[i - 4] = old and #old >= 17 and old:sub(1, 17) or ''
   end
 end
 done()
-return held
+return was
+`
+
+// purgeBody removes entries. KEYS are the books of a group and the partition of
+// each key; ARGV is, behind what fence takes, key and version of each. For each
+// it returns 1 where the entry was there in this version, and 0 where not.
+const purgeBody = `
+local purged = {}
+for i = 5, last do
+  local key = ARGV[2 * i - 8]
+  local old = call('HGET', KEYS[i], key)
+  purged[i - 4] = 0
+  if old and #old >= 17 and old:sub(1, 16) == ARGV[2 * i - 7] then
+    call('HDEL', KEYS[i], key)
+    count(key, old, -1)
+    entries = entries - 1
+    purged[i - 4] = 1
+  end
+end
+done()
+return purged
 `
 
 // sweepBody makes expired entries tombstones of the same version and expiry.
@@ -172,21 +192,26 @@ end
 return {entries, keys, bytes}
 `
 
-// leaseBody takes or renews the lease. KEYS are lease and format, ARGV the
-// holder, for how many milliseconds, and the format of a new namespace. It
-// returns who else holds the lease and for how many milliseconds yet, or an
-// empty string and the format that was there.
+// leaseBody takes or renews the lease. KEYS are lease, format and beat; ARGV is
+// the holder, for how many milliseconds, the beat that was there last, and the
+// format of a new namespace, or an empty string where there must be one. It
+// returns who else holds the lease and for how many milliseconds yet; or an empty
+// string, the beat that there is now, and the format that was there. The beat is
+// 0 where the namespace is gone or was set back, and then nothing is written.
 const leaseBody = `
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
-  return {holder, redis.call('PTTL', KEYS[1])}
+  return {holder, redis.call('PTTL', KEYS[1]), ''}
+end
+local format, beat = redis.call('GET', KEYS[2]), tonumber(redis.call('GET', KEYS[3]) or 0)
+if beat < tonumber(ARGV[3]) or not format and ARGV[4] == '' then
+  return {'', 0, format or ''}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local format = redis.call('GET', KEYS[2])
 if not format then
-  redis.call('SET', KEYS[2], ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[4])
 end
-return {'', format or ''}
+return {'', redis.call('INCR', KEYS[3]), format or ''}
 `
 
 // releaseBody gives the lease back, where it is ours.
@@ -197,9 +222,24 @@ end
 return 0
 `
 
-// markBody leaves a mark, and returns 1 where there was none.
+// dropBody gives the lease back and drops the metadata, unless the lease is
+// another's. KEYS are lease and metadata, ARGV the holder.
+const dropBody = `
+local holder = redis.call('GET', KEYS[1])
+if not holder or holder == ARGV[1] then
+  redis.call('DEL', KEYS[1], KEYS[2])
+end
+return 0
+`
+
+// markBody counts a mark up and returns what it says now, or 0 where it says
+// less than ARGV[1]; then nothing is written.
 const markBody = `
-return redis.call('SETNX', KEYS[1], '1')
+local mark = redis.call('GET', KEYS[1]) or '0'
+if tonumber(mark) < tonumber(ARGV[1]) then
+  return 0
+end
+return redis.call('INCR', KEYS[1])
 `
 
 // saveBody saves metadata.
@@ -216,17 +256,19 @@ const (
 
 // scripts is the scripts with their digests.
 type scripts struct {
-	apply, applyFull, sweep, stats, lease, release, mark, save *redis.Script
+	apply, applyFull, purge, sweep, stats, lease, release, drop, mark, save *redis.Script
 }
 
 func newScripts() scripts {
 	return scripts{
 		apply:     redis.NewScript(headPlain + fence + shared + applyBody),
 		applyFull: redis.NewScript(headFull + fence + shared + applyBody),
+		purge:     redis.NewScript(headFull + fence + shared + purgeBody),
 		sweep:     redis.NewScript(headFull + fence + shared + sweepBody),
 		stats:     redis.NewScript(headReadOnly + statsBody),
 		lease:     redis.NewScript(headFull + leaseBody),
 		release:   redis.NewScript(headFull + releaseBody),
+		drop:      redis.NewScript(headFull + dropBody),
 		mark:      redis.NewScript(headFull + markBody),
 		save:      redis.NewScript(headFull + fence + saveBody),
 	}

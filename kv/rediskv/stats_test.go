@@ -82,6 +82,7 @@ func TestSweepLate(t *testing.T) {
 		partition, _ := s.layout.place([]byte(key))
 		keys, args = append(keys, s.layout.hash(partition)), append(args, key)
 	}
+	args[0], keys = s.fencer(), append(keys, s.guard(0))
 	if n, err := s.scripts.sweep.Run(ctx, s.client, keys, args...).Int(); n != 1 || err != nil {
 		t.Errorf("it swept %d, %v", n, err)
 	}

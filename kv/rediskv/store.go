@@ -17,15 +17,18 @@ var (
 	_ kv.Scanner     = (*Store)(nil)
 	_ kv.Counter     = (*Store)(nil)
 	_ kv.Expirer     = (*Store)(nil)
+	_ kv.Purger      = (*Store)(nil)
 	_ kv.Metadata    = (*Store)(nil)
 	_ kv.BatchGetter = (*Store)(nil)
+	_ kv.Mortal      = (*Store)(nil)
 )
 
 // Store is a [kv.Store] in a Redis server or a Redis Cluster.
 //
 // A call that meets a lost connection, or a server that cannot answer just
 // then, tries again a few times within its deadline, and then returns
-// [kv.ErrUnavailable]. The store goes on by itself when the server does.
+// [kv.ErrUnavailable]. The store goes on by itself when the server does, unless
+// that has lost what it held: see Lost.
 type Store struct {
 	client   redis.UniversalClient
 	hangUp   context.CancelFunc // ends what is connecting
@@ -39,15 +42,18 @@ type Store struct {
 	lease    lease
 	sweep    sweeper
 	last     lastStats
-	known    known
+	gone     chan struct{} // see Lost
 }
 
 // Get implements [kv.Store].
 func (s *Store) Get(ctx context.Context, key, dst []byte) (kv.Entry, error) {
-	partition, _ := s.layout.place(key)
+	partition, group := s.layout.place(key)
 	var data []byte
 	err := s.do(ctx, "get", func(ctx context.Context) (err error) {
 		data, err = s.client.HGet(ctx, s.layout.hash(partition), string(key)).Bytes()
+		if errors.Is(err, redis.Nil) {
+			err = s.missing(ctx, group)
+		}
 		return err
 	})
 	if err != nil {
@@ -126,8 +132,14 @@ func (s *Store) do(ctx context.Context, operation string, op func(context.Contex
 			return err
 		}
 		err := op(ctx)
-		if redis.HasErrorPrefix(err, "LEASE") {
+		switch {
+		case errors.Is(err, errUnguarded) || redis.HasErrorPrefix(err, "LEASE"):
 			s.lease.doubt()
+		case (err == nil || errors.Is(err, redis.Nil)) && !s.lease.sure():
+			// It may have come from a server that has lost what it held.
+			if held := s.hold(ctx); held != nil {
+				return held
+			}
 		}
 		return err
 	})

@@ -106,7 +106,7 @@ func (c *Client) exchange(ctx context.Context, path, media string, body []byte) 
 	deadline, _ := ctx.Deadline()
 	req.Header.Set("Content-Type", media)
 	req.Header.Set(headerTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
-	req.Header.Set(headerTo, url.QueryEscape(c.name))
+	c.address(req.Header)
 	sign(req.Header, &c.cfg.Self, c.cfg.Clock)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -116,7 +116,7 @@ func (c *Client) exchange(ctx context.Context, path, media string, body []byte) 
 	if err := c.recognize(resp.Header); err != nil {
 		return nil, c.failure(err)
 	}
-	observe(resp.Header, c.cfg.Clock)
+	observeHeader(resp.Header, c.cfg.Clock)
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %w", c.name, refusal(resp))
 	}

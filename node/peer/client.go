@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -14,18 +16,22 @@ import (
 )
 
 // laneCount is how many lanes there are.
-const laneCount = 3
+const laneCount = 4
 
 // Client is the way to one peer. It connects when it is first used and again
 // after each failure. All its methods are safe for concurrent use.
 type Client struct {
-	cfg   ClientConfig
-	name  string
-	addr  string
-	log   hclog.Logger
-	http  *http.Client // of the control calls
-	lanes [laneCount]*lane
-	calls pool
+	cfg     ClientConfig
+	name    string
+	addr    string
+	storage uint64
+	log     hclog.Logger
+	http    *http.Client // of the control calls
+	lanes   [laneCount]*lane
+	calls   pool
+	born    time.Time
+	ahead   atomic.Bool // what Ahead returns
+	full    error       // of a call that there is no room for
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
@@ -33,9 +39,11 @@ type Client struct {
 }
 
 // NewClient returns the way to the node called name, whose peer listener is at
-// addr. It does not connect yet.
-func NewClient(cfg ClientConfig, name, addr string) *Client {
-	c := &Client{cfg: cfg.withDefaults(), name: name, addr: addr}
+// addr and whose storage identity is storage; 0 is any. It does not connect
+// yet.
+func NewClient(cfg ClientConfig, name, addr string, storage uint64) *Client {
+	c := &Client{cfg: cfg.withDefaults(), name: name, addr: addr, storage: storage, born: time.Now()}
+	c.full = &unsent{fmt.Errorf("%s: %w", name, ErrOverloaded)}
 	c.log = c.cfg.Logger.With("peer", name, "addr", addr)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.http = &http.Client{Transport: newTransport(c.cfg.Dial, c.cfg.Handshake)}
@@ -48,12 +56,15 @@ func NewClient(cfg ClientConfig, name, addr string) *Client {
 // Do performs a call on the peer. On nil, call.Results is filled, and what
 // became of each operation stands there. Otherwise nothing is known to have
 // been done, the results mean nothing, and the error is one of
-//   - ErrUnavailable: the peer could not be reached, or ended in between
+//   - ErrUnavailable: the peer could not be reached, or ended in between, or
+//     took nothing of the call before its deadline
 //   - ErrForeign: something else than the peer was reached
-//   - ErrOverloaded: there was no room in the queue until ctx ended
+//   - ErrOverloaded: there was no room in the queue until ctx ended or, on the
+//     lanes of replicas, when the call came
 //   - kv.ErrTooLarge: an operation is above the limit of a frame
 //   - the error of ctx
 //
+// It is ErrNotSent besides where nothing of the call can have reached the peer.
 // As soon as Do has returned, the call's buffers are the caller's again.
 func (c *Client) Do(ctx context.Context, call *Call) error {
 	if err := c.check(call); err != nil || len(call.Ops) == 0 {
@@ -67,7 +78,7 @@ func (c *Client) Do(ctx context.Context, call *Call) error {
 		deadline, _ = ctx.Deadline()
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%s: %w", c.name, err)
+		return &unsent{fmt.Errorf("%s: %w", c.name, err)}
 	}
 	l, p := c.lanes[call.Lane], c.calls.get(call, deadline)
 	s, err := l.enter(p)
@@ -94,11 +105,32 @@ func (c *Client) abandon(ctx context.Context, l *lane, p *pending) error {
 		return c.calls.put(p)
 	}
 	err := ctx.Err()
-	if why != nil && errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w: not sent before the deadline", c.name, why)
+	switch {
+	case why == nil:
+		return fmt.Errorf("%s: %w", c.name, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return &unsent{fmt.Errorf("%s: %w before the deadline", c.name, why)}
 	}
-	return fmt.Errorf("%s: %w", c.name, err)
+	return &unsent{fmt.Errorf("%s: %w", c.name, err)}
 }
+
+// Silent returns for how long something has been asked of the peer by Do and
+// nothing come back, not even word that it is at work; 0 where nothing is asked.
+// It is cheap: for choosing whom to ask.
+func (c *Client) Silent() time.Duration {
+	age, longest := c.age(time.Now()), time.Duration(0)
+	for _, l := range c.lanes {
+		longest = max(longest, l.silent(age))
+	}
+	return longest
+}
+
+// Ahead reports whether the peer's wall clock was too far ahead of this node's
+// when it last answered: what it coordinates is refused then, see ErrClock.
+func (c *Client) Ahead() bool { return c.ahead.Load() }
+
+// age returns how old the client is at now, in nanoseconds; never 0.
+func (c *Client) age(now time.Time) int64 { return 1 + int64(now.Sub(c.born)) }
 
 // check returns the error of a call that cannot be sent.
 func (c *Client) check(call *Call) error {

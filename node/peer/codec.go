@@ -26,6 +26,11 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
+// appendInt appends a number that is not below 0; one that is becomes 0.
+func appendInt(dst []byte, n int) []byte {
+	return binary.AppendUvarint(dst, uint64(max(n, 0)))
+}
+
 func appendVersion(dst []byte, v kv.Version) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, v.Time)
 	return binary.BigEndian.AppendUint64(dst, v.Node)

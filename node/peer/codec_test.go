@@ -20,7 +20,15 @@ func sampleOps() []kv.Op {
 			Match: []kv.Version{v, {Time: 2}}, Matches: true, NoneMatch: []kv.Version{v},
 		}},
 		{Verb: kv.Put, Key: []byte("d"), If: &kv.Condition{NoneMatchAny: true}},
-		{Verb: kv.Delete, Key: []byte("e"), If: &kv.Condition{MatchAny: true}},
+		{Verb: kv.Delete, Key: []byte("e"), If: &kv.Condition{MatchAny: true}, Need: kv.All},
+		{Verb: kv.Get, Key: []byte("f"), Blind: true, Need: 1},
+		{Verb: kv.Apply, Key: []byte("g"), Value: []byte("x"), ContentType: "text/plain", Expires: 1 << 41, Version: v},
+		{Verb: kv.Apply, Key: []byte("h"), Deleted: true, Version: kv.Version{Node: 9}},
+		{Verb: kv.Promise, Key: []byte("i"), Version: kv.Version{Time: 1<<64 - 1, Node: 1<<64 - 1}},
+		{
+			Verb: kv.Apply, Key: []byte("everything"), Value: []byte("x"), ContentType: "a/b", Expires: -1, Blind: true,
+			If: &kv.Condition{MatchAny: true}, Need: 1<<31 - 1, Version: v, Deleted: true,
+		},
 	}
 }
 
@@ -32,10 +40,18 @@ func sampleResults() []kv.Result {
 	}
 	return []kv.Result{
 		{Entry: e},
-		{Existed: true, Durable: true, Entry: kv.Entry{Version: kv.Version{Time: 7}}},
+		{Existed: true, Receipt: kv.Receipt{Durable: 1}, Entry: kv.Entry{Version: kv.Version{Time: 7}}},
+		{Receipt: kv.Receipt{N: 3, Need: 2, Answered: 3, Durable: 2, Hinted: 1, Repaired: 4, Ring: 1 << 40}, Err: kv.ErrNotFound},
+		{Entry: e, Err: errorOf(codeConflict, "n2 has promised more"), Receipt: kv.Receipt{
+			N: 1<<31 - 1, Need: 1<<31 - 1, Answered: 1<<31 - 1, Durable: 1<<31 - 1, Hinted: 1<<31 - 1, Repaired: 1<<31 - 1,
+			Ring: 1<<64 - 1,
+		}},
 		{Err: kv.ErrNotFound, Entry: kv.Entry{Version: kv.Version{Time: 8}, Deleted: true}},
 		{Err: kv.ErrNotFound},
 		{Err: errorOf(codeUnavailable, "n3 is down")},
+		{Err: errorOf(codeNotSent, "n3 is down and was not asked")},
+		{Err: errorOf(codeStale, "n3 knows ring 9")},
+		{Err: errorOf(codeClock, "n3 is ahead")},
 		{Err: errorOf(codeOther, "disk on fire")},
 	}
 }
@@ -52,9 +68,9 @@ func samplePage() ScanPage {
 }
 
 func sampleRequest() []byte {
-	body := appendRequestHeader(nil, 42)
-	body = appendCall(body, 1500*time.Microsecond, 17, sampleOps())
-	return appendCall(body, 0, 18, sampleOps()[:1])
+	body := appendRequestHeader(nil, 42, 1700)
+	body = appendCall(body, 1500*time.Microsecond, 17, 16, sampleOps())
+	return appendCall(body, 0, 18, 0, sampleOps()[:1])
 }
 
 func sampleReply() []byte {
@@ -62,7 +78,7 @@ func sampleReply() []byte {
 	for _, r := range sampleResults() {
 		buf = appendResult(buf, &r)
 	}
-	endReply(buf, 43, true)
+	endReply(buf, 43, -44, true)
 	return buf[lengthSize:]
 }
 
@@ -74,11 +90,11 @@ func TestRequestArrivesAsSent(t *testing.T) {
 	}
 	n := len(sampleOps())
 	calls := []wireCall{
-		{left: 2 * time.Millisecond, ring: 17, hi: n}, // rounded up: 0 means too late
+		{left: 2 * time.Millisecond, ring: 17, read: 16, hi: n}, // rounded up: 0 means too late
 		{ring: 18, lo: n, hi: n + 1},
 	}
-	if req.clock != 42 || !reflect.DeepEqual(req.calls, calls) {
-		t.Errorf("clock %d, calls %+v; want 42, %+v", req.clock, req.calls, calls)
+	if req.clock != 42 || req.wall != 1700 || !reflect.DeepEqual(req.calls, calls) {
+		t.Errorf("clock %d, wall %d, calls %+v; want 42, 1700, %+v", req.clock, req.wall, req.calls, calls)
 	}
 	if want := append(sampleOps(), sampleOps()[0]); !reflect.DeepEqual(req.ops, want) {
 		t.Errorf("operations %+v\nwant %+v", req.ops, want)
@@ -91,14 +107,17 @@ func TestReplyArrivesAsSent(t *testing.T) {
 	if err := decodeReply(sampleReply(), &rep); err != nil {
 		t.Fatal(err)
 	}
-	if want := (reply{clock: 43, last: true, results: sampleResults()}); !reflect.DeepEqual(rep, want) {
+	if want := (reply{clock: 43, wall: -44, last: true, results: sampleResults()}); !reflect.DeepEqual(rep, want) {
 		t.Errorf("got  %+v\nwant %+v", rep, want)
 	}
 }
 
 func TestScanArrivesAsSent(t *testing.T) {
 	t.Parallel()
-	want := ScanRequest{Partition: 3, From: []byte("f"), Until: 9, Prefix: []byte("p"), Values: true, Limit: 100, Bytes: 1 << 20}
+	want := ScanRequest{
+		Partition: 3, From: []byte("f"), Until: 9, Prefix: []byte("p"), Values: true, Limit: 100, Bytes: 1 << 20,
+		Ring: 7, Read: 1 << 40, Compare: 5,
+	}
 	if got, err := decodeScanRequest(encodeScanRequest(&want)); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("request %+v, %v; want %+v", got, err, want)
 	}
@@ -127,8 +146,8 @@ func TestSizesCoverTheWire(t *testing.T) {
 // A frame that is cut anywhere is refused, not read as something shorter.
 func TestCutFramesAreMalformed(t *testing.T) {
 	t.Parallel()
-	whole := appendCall(appendRequestHeader(nil, 42), time.Second, 17, sampleOps())
-	for n := 9; n < len(whole); n++ {
+	whole := appendCall(appendRequestHeader(nil, 42, 1700), time.Second, 17, 16, sampleOps())
+	for n := 17; n < len(whole); n++ {
 		if err := decodeRequest(whole[:n], &request{}); err == nil {
 			t.Errorf("a request of %d of its %d bytes is taken", n, len(whole))
 		}
@@ -154,15 +173,15 @@ func TestClaimsCostNoMemory(t *testing.T) {
 
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add(sampleRequest())
-	f.Add(appendRequestHeader(nil, 1))
+	f.Add(appendRequestHeader(nil, 1, 2))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var first, second request
 		if decodeRequest(body, &first) != nil {
 			return
 		}
-		again := appendRequestHeader(nil, first.clock)
+		again := appendRequestHeader(nil, first.clock, first.wall)
 		for _, c := range first.calls {
-			again = appendCall(again, c.left, c.ring, first.ops[c.lo:c.hi])
+			again = appendCall(again, c.left, c.ring, c.read, first.ops[c.lo:c.hi])
 		}
 		if err := decodeRequest(again, &second); err != nil {
 			t.Fatalf("encoded again: %v", err)
@@ -185,7 +204,7 @@ func FuzzDecodeReply(f *testing.F) {
 		for i := range first.results {
 			again = appendResult(again, &first.results[i])
 		}
-		endReply(again, first.clock, first.last)
+		endReply(again, first.clock, first.wall, first.last)
 		if err := decodeReply(again[lengthSize:], &second); err != nil {
 			t.Fatalf("encoded again: %v", err)
 		}
@@ -193,7 +212,7 @@ func FuzzDecodeReply(f *testing.F) {
 		for i := range second.results {
 			third = appendResult(third, &second.results[i])
 		}
-		endReply(third, second.clock, second.last)
+		endReply(third, second.clock, second.wall, second.last)
 		if !bytes.Equal(again, third) {
 			t.Fatalf("encoded %x\nagain   %x", again, third)
 		}
@@ -201,7 +220,7 @@ func FuzzDecodeReply(f *testing.F) {
 }
 
 func FuzzDecodeScanRequest(f *testing.F) {
-	f.Add(encodeScanRequest(&ScanRequest{Partition: 3, From: []byte("f"), Until: 9, Values: true, Limit: 1}))
+	f.Add(encodeScanRequest(&ScanRequest{Partition: 3, From: []byte("f"), Until: 9, Values: true, Limit: 1, Ring: 4, Compare: 4}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		first, err := decodeScanRequest(body)
 		if err != nil {

@@ -30,6 +30,10 @@ type Identity struct {
 	// "" as long as it knows none. It is called for every connection and from
 	// several goroutines.
 	Cluster func() string
+	// Storage returns the identity of the store whose entries the node serves;
+	// 0, or a nil Storage, where it has none. It is called as Cluster is, and for
+	// every frame that is served.
+	Storage func() uint64
 }
 
 // DialFunc opens a connection to a host:port. It gives up when ctx ends.
@@ -118,6 +122,9 @@ func (cfg ServerConfig) withDefaults() ServerConfig {
 func (id Identity) withDefaults() Identity {
 	if id.Cluster == nil {
 		id.Cluster = func() string { return "" }
+	}
+	if id.Storage == nil {
+		id.Storage = func() uint64 { return 0 }
 	}
 	return id
 }

@@ -21,13 +21,30 @@ const (
 	codeFull         code = 4
 	codeTooLarge     code = 5
 	codeUnavailable  code = 6
-	codeNotOwner     code = 7
+	codeStale        code = 7
 	codeOverloaded   code = 8
 	codeDeadline     code = 9
 	codeForeign      code = 10
 	codeNoScan       code = 11
+	codeNotSent      code = 12
+	codeClock        code = 13
+	codeBadNeed      code = 14
 	codeOther        code = 255
 )
+
+// unsent is the error of a call that was certainly not sent: what kept it from
+// being sent, and ErrNotSent.
+type unsent struct{ why error }
+
+func (e *unsent) Error() string   { return e.why.Error() + " (" + ErrNotSent.Error() + ")" }
+func (e *unsent) Unwrap() []error { return []error{e.why, ErrNotSent} }
+
+// Is makes every such error of a peer that was unavailable match errUnsent.
+func (e *unsent) Is(target error) bool {
+	return target == errUnsent && errors.Is(e.why, ErrUnavailable)
+}
+
+var errUnsent error = &unsent{why: ErrUnavailable}
 
 // codes is the one table between errors and their codes. It is searched in
 // order, and an error that is several of these travels as the first: one that
@@ -37,17 +54,21 @@ var codes = [...]struct {
 	code code
 	err  error
 }{
+	{codeNotSent, errUnsent},
 	{codeUnavailable, ErrUnavailable},
 	{codeUnavailable, kv.ErrClosed},      // the peer is shutting down,
 	{codeUnavailable, kv.ErrUnavailable}, // its store is away,
-	{codeUnavailable, context.Canceled},  // and its caller did not cancel anything
+	{codeUnavailable, kv.ErrClockCeiling},
+	{codeUnavailable, context.Canceled}, // and its caller did not cancel anything
 	{codeForeign, ErrForeign},
 	{codeOverloaded, ErrOverloaded},
-	{codeNotOwner, ErrNotOwner},
+	{codeStale, ErrStale},
+	{codeClock, ErrClock},
 	{codeDeadline, context.DeadlineExceeded},
 	{codeFull, kv.ErrFull},
 	{codeTooLarge, kv.ErrTooLarge},
 	{codeNoScan, kv.ErrNoScan},
+	{codeBadNeed, kv.ErrBadNeed},
 	{codeConflict, kv.ErrConflict},
 	{codePrecondition, kv.ErrPrecondition},
 	{codeNotFound, kv.ErrNotFound},

@@ -17,7 +17,7 @@ func travelled(err error) error { return errorOf(codeOf(err)) }
 func TestErrorsArriveAsWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
-		ErrUnavailable, ErrForeign, ErrOverloaded, ErrNotOwner, context.DeadlineExceeded,
+		ErrUnavailable, errUnsent, ErrForeign, ErrOverloaded, ErrStale, ErrClock, context.DeadlineExceeded,
 		kv.ErrFull, kv.ErrTooLarge, kv.ErrNoScan, kv.ErrConflict, kv.ErrPrecondition, kv.ErrNotFound,
 	} {
 		if got := travelled(err); got != err { //nolint:errorlint // the very same is expected

@@ -29,7 +29,7 @@ const (
 
 	// protocol is what a stream is upgraded to. Its number changes with the
 	// format of the frames.
-	protocol       = protocolFamily + "1"
+	protocol       = protocolFamily + "2"
 	protocolFamily = "thunderdb-peer/"
 
 	headerFrom    = "Thunderdb-From"    // the sender's name, in requests and answers; escaped as in a URL
@@ -37,8 +37,12 @@ const (
 	headerBoot    = "Thunderdb-Boot"    // the sender's boot identity
 	headerCluster = "Thunderdb-Cluster" // the sender's cluster, empty where it knows none
 	headerClock   = "Thunderdb-Clock"   // the sender's clock
+	headerWall    = "Thunderdb-Wall"    // the sender's wall clock, in Unix milliseconds
 	headerLane    = "Thunderdb-Lane"
 	headerTimeout = "Thunderdb-Timeout" // milliseconds until the deadline
+
+	headerStorage   = "Thunderdb-Storage"    // the sender's storage identity
+	headerToStorage = "Thunderdb-To-Storage" // that of the node that is meant; 0 is any
 )
 
 // errVersion says that the peer speaks another version of the protocol.
@@ -61,16 +65,63 @@ type problem struct {
 func sign(h http.Header, self *Identity, clock *kv.Clock) {
 	h.Set(headerFrom, url.QueryEscape(self.Name))
 	h.Set(headerBoot, strconv.FormatUint(self.Boot, 10))
+	h.Set(headerStorage, strconv.FormatUint(self.Storage(), 10))
 	h.Set(headerCluster, url.QueryEscape(self.Cluster()))
-	h.Set(headerClock, strconv.FormatUint(clock.Last(), 10))
+	stamp(h, clock)
 }
 
-// observe takes the sender's clock from h. A header without one is left alone:
-// not everything that answers on a port is a node.
-func observe(h http.Header, clock *kv.Clock) {
-	if t, err := strconv.ParseUint(h.Get(headerClock), 10, 64); err == nil {
-		clock.Observe(t)
+// stamp puts into h what the sender's clocks say.
+func stamp(h http.Header, clock *kv.Clock) {
+	h.Set(headerClock, strconv.FormatUint(clock.Last(), 10))
+	h.Set(headerWall, strconv.FormatInt(clock.Now(), 10))
+}
+
+// address puts into h who is meant.
+func (c *Client) address(h http.Header) {
+	h.Set(headerTo, url.QueryEscape(c.name))
+	h.Set(headerToStorage, strconv.FormatUint(c.storage, 10))
+}
+
+// observe takes in what a node's clock says, where that node's wall clock is
+// not too far ahead.
+func observe(clock *kv.Clock, theirs uint64, wall int64) {
+	if !isAhead(wall, clock.Now()) {
+		clock.Observe(theirs)
 	}
+}
+
+// isAhead reports whether a wall clock that says theirs is too far ahead of one
+// that says ours, in Unix milliseconds.
+func isAhead(theirs, ours int64) bool { return theirs > ours+kv.MaxAhead.Milliseconds() }
+
+// observeHeader is observe of the clocks in h. A header without them is left
+// alone: not everything that answers on a port is a node.
+func observeHeader(h http.Header, clock *kv.Clock) {
+	theirs, err := strconv.ParseUint(h.Get(headerClock), 10, 64)
+	if err != nil {
+		return
+	}
+	if wall, err := strconv.ParseInt(h.Get(headerWall), 10, 64); err == nil {
+		observe(clock, theirs, wall)
+	}
+}
+
+// storageOf returns the storage identity in a header; 0 where there is none.
+func storageOf(h http.Header, name string) uint64 {
+	id, err := strconv.ParseUint(h.Get(name), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
+// sameStorage returns ErrForeign where one storage identity is meant and another
+// one is met.
+func sameStorage(meant, met uint64) error {
+	if meant != 0 && meant != met {
+		return fmt.Errorf("%w: its storage identity is %016x, not %016x", ErrForeign, met, meant)
+	}
+	return nil
 }
 
 // header returns an escaped header; "" where it cannot be read.
@@ -94,6 +145,9 @@ func sameCluster(theirs, ours string) error {
 func (c *Client) recognize(h http.Header) error {
 	if name := header(h, headerFrom); name != c.name {
 		return fmt.Errorf("%w: %q answers at %s", ErrForeign, name, c.addr)
+	}
+	if err := sameStorage(c.storage, storageOf(h, headerStorage)); err != nil {
+		return err
 	}
 	return sameCluster(header(h, headerCluster), c.cfg.Self.Cluster())
 }
@@ -129,7 +183,7 @@ func (c *Client) upgrade(conn net.Conn, lane Lane) error {
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", protocol)
 	req.Header.Set(headerLane, strconv.Itoa(int(lane)))
-	req.Header.Set(headerTo, url.QueryEscape(c.name))
+	c.address(req.Header)
 	sign(req.Header, &c.cfg.Self, c.cfg.Clock)
 	var out bytes.Buffer
 	if err := req.Write(&out); err != nil {
@@ -168,7 +222,7 @@ func (c *Client) welcomed(resp *http.Response, r *bufio.Reader) error {
 	if err := c.recognize(resp.Header); err != nil {
 		return err
 	}
-	observe(resp.Header, c.cfg.Clock) // of nobody but the node that was meant
+	observeHeader(resp.Header, c.cfg.Clock) // of nobody but the node that was meant
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -115,7 +116,7 @@ func TestAnswersOfStrangersAreRefused(t *testing.T) {
 func TestVersionsAreToldApart(t *testing.T) {
 	t.Parallel()
 	addr := serve(t, ServerConfig{}, &fakeNode{}, nil)
-	for _, upgrade := range []string{protocolFamily + "2", "websocket", ""} {
+	for _, upgrade := range []string{protocolFamily + "1", protocolFamily + "3", "websocket", ""} {
 		req, _ := http.NewRequestWithContext(within(t, 10*time.Second), http.MethodGet, "http://"+addr+pathStream, nil)
 		req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgrade}, headerTo: {"server"}, "Connection2": {"close"}}
 		req.Close = true
@@ -131,13 +132,13 @@ func TestVersionsAreToldApart(t *testing.T) {
 	}
 
 	newer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Upgrade", protocolFamily+"2")
+		w.Header().Set("Upgrade", protocolFamily+"3")
 		w.WriteHeader(http.StatusUpgradeRequired)
 	}))
 	defer newer.Close()
 	c := dialled(t, ClientConfig{}, newer.Listener.Addr().String())
 	err := c.Do(within(t, 10*time.Second), callOf(Reads, get("k")))
-	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), protocolFamily+"2") {
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), protocolFamily+"3") {
 		t.Errorf("a peer of the next version: %v", err)
 	}
 }
@@ -261,5 +262,105 @@ func TestServerSurvivesRubbish(t *testing.T) {
 	}
 	if err := dialled(t, ClientConfig{}, addr).Do(within(t, 10*time.Second), callOf(Reads, get("k"))); err != nil {
 		t.Errorf("a call afterwards: %v", err)
+	}
+}
+
+// meaning returns a client of the node called server, with that storage
+// identity, at addr.
+func meaning(t *testing.T, storage uint64, addr string) *Client {
+	t.Helper()
+	c := NewClient(ClientConfig{Self: named("client")}, "server", addr, storage)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// storing is the identity of the node called server over that store.
+func storing(storage func() uint64) Identity {
+	self := named("server")
+	self.Storage = storage
+	return self
+}
+
+// Who means one life of a node is not served by another.
+func TestOnlyTheStorageThatIsMeantIsServed(t *testing.T) {
+	t.Parallel()
+	const high = 1<<64 - 1
+	for _, tc := range []struct {
+		meant, there uint64
+		want         error
+	}{{high, high, nil}, {0, high, nil}, {0, 0, nil}, {high, high - 1, ErrForeign}, {high, 0, ErrForeign}} {
+		for how, contact := range contacts {
+			served := false
+			node := &fakeNode{
+				serve: func(context.Context, *Call) { served = true },
+				scan:  func(context.Context, ScanRequest) (ScanPage, error) { served = true; return ScanPage{}, nil },
+			}
+			answers := map[string]AnswerFunc{"question": jsonless(func(context.Context, []byte) (any, error) {
+				served = true
+				return nil, nil
+			})}
+			addr := serve(t, ServerConfig{Self: storing(func() uint64 { return tc.there })}, node, answers)
+			if err := contact(within(t, 10*time.Second), meaning(t, tc.meant, addr)); !errors.Is(err, tc.want) {
+				t.Errorf("%s of %x where there is %x: %v, want %v", how, tc.meant, tc.there, err, tc.want)
+			}
+			if served != (tc.want == nil) {
+				t.Errorf("%s of %x where there is %x: served: %t", how, tc.meant, tc.there, served)
+			}
+		}
+	}
+}
+
+// A node that takes a new identity while it is connected serves no more what
+// was meant for the old one.
+func TestStorageThatChanges(t *testing.T) {
+	t.Parallel()
+	var storage atomic.Uint64
+	storage.Store(5)
+	served := 0
+	addr := serve(t, ServerConfig{Self: storing(storage.Load)}, &fakeNode{serve: func(context.Context, *Call) { served++ }}, nil)
+	c, ctx := meaning(t, 5, addr), within(t, 10*time.Second)
+	for _, lane := range []Lane{Writes, ReplicaWrites} {
+		storage.Store(5)
+		served = 0
+		if err := c.Do(ctx, callOf(lane, get("k"))); err != nil {
+			t.Fatal(err)
+		}
+		storage.Store(6)
+		call := callOf(lane, get("k"), get("l"))
+		if err := c.Do(ctx, call); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range call.Results {
+			if !errors.Is(r.Err, ErrForeign) {
+				t.Errorf("lane %d: %v", lane, r.Err)
+			}
+		}
+		if served != 1 {
+			t.Errorf("lane %d: %d calls are served, want 1", lane, served)
+		}
+	}
+}
+
+// The one who asks looks at the storage too.
+func TestAnswersOfAnotherStorageAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{"", headerStorage + ": 6\r\n", headerStorage + ": x\r\n"} {
+		l := listen(t, "127.0.0.1:0")
+		defer l.Close()
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"+headerFrom+": server\r\n"+from+"\r\n{}")
+				}
+				conn.Close()
+			}
+		}()
+		if err := meaning(t, 5, l.Addr().String()).Ask(within(t, 10*time.Second), "question", nil, nil); !errors.Is(err, ErrForeign) {
+			t.Errorf("%q: %v", from, err)
+		}
 	}
 }

@@ -1,9 +1,11 @@
 package peer
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +20,10 @@ import (
 type lane struct {
 	c  *Client
 	id Lane
+
+	// For Silent, in nanoseconds since the client was made; 0 is never.
+	asked atomic.Int64 // since when something is queued or in flight
+	heard atomic.Int64 // when anything came last
 
 	mu      sync.Mutex // guards all below; never held over I/O
 	door    []*pending // wait for room in queue, in order
@@ -45,8 +51,14 @@ func (l *lane) enter(p *pending) (*stream, error) {
 		return nil, err
 	}
 	if l.bytes > 0 && (len(l.door) > 0 || l.bytes+p.size > l.c.cfg.QueueBytes) {
+		if l.id.ofReplicas() {
+			return nil, l.c.full
+		}
 		l.door = append(l.door, p)
 		return nil, nil
+	}
+	if l.bytes == 0 {
+		l.asked.Store(l.c.age(now))
 	}
 	l.bytes += p.size
 	if s := l.stream; s != nil && !s.flight {
@@ -75,7 +87,7 @@ func (l *lane) enter(p *pending) (*stream, error) {
 func (l *lane) admits(now time.Time) error {
 	switch {
 	case l.closed:
-		return l.c.failure(errClosed)
+		return &unsent{l.c.failure(errClosed)}
 	case l.running && (l.stream == nil || l.stream.flight):
 		return l.circuit.err // nil while the circuit is closed
 	case !l.running:
@@ -85,14 +97,16 @@ func (l *lane) admits(now time.Time) error {
 }
 
 // leave takes p out for a caller that waits no longer. It returns what kept p
-// from being sent, where something did, and whether it has left: false means
-// that it has ended meanwhile.
+// from being sent, nil where any of it was sent, and whether it has left: false
+// means that it has ended meanwhile.
 func (l *lane) leave(p *pending) (why error, left bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !p.leave() {
+	sent, left := p.leave()
+	if !left {
 		return nil, false
 	}
+	why = ErrUnavailable
 	switch p.place {
 	case atDoor:
 		l.door, _ = remove(l.door, p)
@@ -104,12 +118,31 @@ func (l *lane) leave(p *pending) (why error, left bool) {
 		if l.queue, found = remove(l.queue, p); found {
 			l.bytes -= p.size
 		}
-		if l.stream == nil {
-			why = ErrUnavailable
-		}
 	}
 	l.open()
+	l.settle()
+	if sent {
+		why = nil
+	}
 	return why, true
+}
+
+// settle notes where nothing is asked of the peer any more. The caller holds
+// mu.
+func (l *lane) settle() {
+	if l.bytes == 0 {
+		l.asked.Store(0)
+	}
+}
+
+// silent returns for how long something has been asked, when the client was of
+// this age, and nothing come.
+func (l *lane) silent(age int64) time.Duration {
+	asked := l.asked.Load()
+	if asked == 0 {
+		return 0
+	}
+	return time.Duration(max(0, age-max(asked, l.heard.Load())))
 }
 
 func remove(list []*pending, p *pending) ([]*pending, bool) {
@@ -141,6 +174,7 @@ func (l *lane) next(s *stream) bool {
 	l.requeue(&s.frame)
 	s.flight = false
 	l.open()
+	l.settle()
 	n, room := 0, l.c.cfg.FrameBytes
 	for n < len(l.queue) && n < maxFrameOps && room > 0 {
 		p := l.queue[n]
@@ -207,6 +241,7 @@ func (l *lane) attach(s *stream) error {
 	}
 	s.flight = true
 	l.stream = s
+	l.heard.Store(l.c.age(time.Now())) // the answer to the handshake
 	return nil
 }
 
@@ -214,23 +249,34 @@ func (l *lane) attach(s *stream) error {
 // nobody sends. A connection that ended while nothing was asked of it does
 // not open the circuit: the peer may be back already.
 func (l *lane) ended(s *stream, err error) {
+	bye := errors.Is(err, errGoodbye)
 	err = l.c.failure(err)
+	fresh := &unsent{err} // of calls that nothing was sent of
 	l.mu.Lock()
 	failed := slices.Concat(l.queue, l.door)
 	if s != nil {
 		for _, part := range s.frame.parts {
-			if part.p != nil {
-				failed = append(failed, part.p)
+			if part.p == nil {
+				continue
 			}
+			if bye && part.answered == 0 {
+				part.p.sent -= part.n // the peer has not looked at it
+			}
+			failed = append(failed, part.p)
 		}
 	}
 	if s == nil || s.flight || len(failed) > 0 {
-		l.circuit.failed(time.Now(), err, rand.Float64())
+		l.circuit.failed(time.Now(), fresh, rand.Float64())
 	}
 	l.queue, l.door, l.bytes, l.running = nil, nil, 0, false
+	l.settle()
 	l.mu.Unlock()
 	for _, p := range failed {
-		p.end(err)
+		if p.sent == 0 {
+			p.end(fresh)
+		} else {
+			p.end(err)
+		}
 	}
 	l.c.log.Debug("stream ended", "lane", l.id, "failed", len(failed), "error", err)
 }

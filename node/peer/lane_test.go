@@ -19,7 +19,7 @@ func waitingIn(l *lane, sizes ...int) []*pending {
 // sent in part lets the others go before.
 func TestNobodyStarvesInTheQueue(t *testing.T) {
 	t.Parallel()
-	c := NewClient(ClientConfig{Self: named("client")}, "server", "127.0.0.1:0")
+	c := NewClient(ClientConfig{Self: named("client")}, "server", "127.0.0.1:0", 0)
 	defer c.Close()
 	l := c.lanes[Reads]
 	p := waitingIn(l, 1, 2, 3, 4)
@@ -38,7 +38,7 @@ func TestNobodyStarvesInTheQueue(t *testing.T) {
 // others, is about to fail: its bytes are counted once.
 func TestLeavingALaneThatHasEnded(t *testing.T) {
 	t.Parallel()
-	c := NewClient(ClientConfig{Self: named("client")}, "server", "127.0.0.1:0")
+	c := NewClient(ClientConfig{Self: named("client")}, "server", "127.0.0.1:0", 0)
 	defer c.Close()
 	l := c.lanes[Reads]
 	p := waitingIn(l, 100)[0]
@@ -53,7 +53,7 @@ func TestLeavingALaneThatHasEnded(t *testing.T) {
 // Who waits at the door is let in as soon as one leaves the queue.
 func TestLeavingMakesRoom(t *testing.T) {
 	t.Parallel()
-	c := NewClient(ClientConfig{Self: named("client"), QueueBytes: 100}, "server", "127.0.0.1:0")
+	c := NewClient(ClientConfig{Self: named("client"), QueueBytes: 100}, "server", "127.0.0.1:0", 0)
 	defer c.Close()
 	l := c.lanes[Reads]
 	first := waitingIn(l, 60, 40)[0]
@@ -71,7 +71,7 @@ func TestLeavingMakesRoom(t *testing.T) {
 // for it is about to be sent.
 func TestNewConnectionIsTaken(t *testing.T) {
 	t.Parallel()
-	c := NewClient(ClientConfig{Self: named("client")}, "server", "127.0.0.1:0")
+	c := NewClient(ClientConfig{Self: named("client")}, "server", "127.0.0.1:0", 0)
 	defer c.Close()
 	l := c.lanes[Reads]
 	waitingIn(l, 100)

@@ -111,7 +111,7 @@ func dialled(t testing.TB, cfg ClientConfig, addr string) *Client {
 	if cfg.Self.Name == "" {
 		cfg.Self = named("client")
 	}
-	c := NewClient(cfg, "server", addr)
+	c := NewClient(cfg, "server", addr, 0)
 	t.Cleanup(func() { c.Close() })
 	return c
 }

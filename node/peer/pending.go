@@ -22,13 +22,14 @@ const (
 // set; a caller that leaves sets gone under mu, and from then on the buffers
 // are its own again.
 type pending struct {
-	ring     uint64
-	total    int // operations
-	size     int // bytes, as the queue counts them
-	deadline time.Time
-	place    place // guarded by the lane's mu
+	ring, read uint64
+	total      int // operations
+	size       int // bytes, as the queue counts them
+	deadline   time.Time
+	place      place // guarded by the lane's mu
 
-	// Of the lane, and there of whoever sends or reads its current frame.
+	// Of the lane, and there of whoever sends or reads its current frame. It is
+	// changed under mu.
 	sent int // operations that a frame took so far
 
 	// done receives once, when the call has ended and its caller has not left.
@@ -51,7 +52,7 @@ func (o *pool) get(call *Call, deadline time.Time) *pending {
 	if !ok {
 		p = &pending{done: make(chan struct{}, 1)}
 	}
-	p.call, p.ring, p.total, p.deadline = call, call.Ring, len(call.Ops), deadline
+	p.call, p.ring, p.read, p.total, p.deadline = call, call.Ring, call.Read, len(call.Ops), deadline
 	for i := range call.Ops {
 		p.size += opSize(&call.Ops[i])
 	}
@@ -67,13 +68,14 @@ func (o *pool) put(p *pending) error {
 	return err
 }
 
-// leave gives the caller its buffers back. It returns false where the call has
-// ended meanwhile, and done is about to receive.
-func (p *pending) leave() bool {
+// leave gives the caller its buffers back, and returns whether a frame took
+// anything of the call, for none will any more. It returns false as left where
+// the call has ended meanwhile, and done is about to receive.
+func (p *pending) leave() (sent, left bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.gone = !p.ended
-	return p.gone
+	return p.sent > 0, p.gone
 }
 
 // isGone reports whether the caller has left.
@@ -113,7 +115,7 @@ func (p *pending) encode(dst []byte, now time.Time, room, ops int, must bool) ([
 		n++
 	}
 	if n > 0 {
-		dst = appendCall(dst, p.deadline.Sub(now), p.ring, rest[:n])
+		dst = appendCall(dst, p.deadline.Sub(now), p.ring, p.read, rest[:n])
 		p.sent += n
 	}
 	return dst, n

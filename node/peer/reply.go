@@ -8,18 +8,24 @@ import (
 
 // A reply frame, after its length:
 //
-//	sender's clock (8 bytes), flags
+//	sender's clock (8 bytes), its wall clock (8 bytes), flags
 //	results, to the end of the frame: error code, flags, then what they announce
 //
 // The results are those of the request's operations, in order. They may be
 // spread over several frames, the last of which says so. An entry's key is not
 // sent: it is the operation's.
+//
+// A node that is about to end says goodbye in a frame without results, which it
+// may do at any time: requests that it has not begun to answer by then were not
+// served, and never will be.
 
-// replyLast is the flag of the last frame that answers a request.
-const replyLast byte = 1
+const (
+	replyLast    byte = 1 // the last frame that answers a request
+	replyGoodbye byte = 2
+)
 
 // replyHeader is the size in bytes of what stands before the results.
-const replyHeader = 9
+const replyHeader = 17
 
 const (
 	resExisted     byte = 1
@@ -29,13 +35,14 @@ const (
 	resContentType byte = 16
 	resValue       byte = 32
 	resText        byte = 64
-	resDurable     byte = 128
+	resReceipt     byte = 128
 )
 
 // reply is a decoded reply frame. The values of its results point into the
 // frame; their entries have no keys.
 type reply struct {
 	clock   uint64
+	wall    int64 // Unix ms
 	last    bool
 	results []kv.Result
 }
@@ -46,26 +53,58 @@ func beginReply(buf []byte) []byte {
 }
 
 // endReply fills in the length and the header.
-func endReply(buf []byte, clock uint64, last bool) {
+func endReply(buf []byte, clock uint64, wall int64, last bool) {
 	binary.BigEndian.PutUint64(buf[lengthSize:], clock)
+	binary.BigEndian.PutUint64(buf[lengthSize+8:], uint64(wall))
 	buf[lengthSize+replyHeader-1] = flag(last, replyLast)
 	endFrame(buf)
 }
 
+// goodbye returns a frame that says goodbye.
+func goodbye(clock uint64, wall int64) []byte {
+	buf := beginReply(nil)
+	endReply(buf, clock, wall, false)
+	buf[lengthSize+replyHeader-1] = replyGoodbye
+	return buf
+}
+
+// isGoodbye reports whether the body of a reply frame says goodbye.
+func isGoodbye(body []byte) bool {
+	return len(body) == replyHeader && body[replyHeader-1] == replyGoodbye
+}
+
 // resultSize returns at least the size of r on the wire.
 func resultSize(r *kv.Result) int {
-	return 64 + maxText + len(r.Entry.ContentType) + len(r.Entry.Value)
+	return 96 + maxText + len(r.Entry.ContentType) + len(r.Entry.Value)
 }
 
 func appendResult(dst []byte, r *kv.Result) []byte {
 	c, text := codeOf(r.Err)
-	flags := flag(r.Existed, resExisted) | flag(r.Durable, resDurable) | flag(text != "", resText) | entryFlags(&r.Entry)
+	flags := flag(r.Existed, resExisted) | flag(r.Receipt != kv.Receipt{}, resReceipt) |
+		flag(text != "", resText) | entryFlags(&r.Entry)
 	dst = append(dst, byte(c), flags)
 	dst = appendEntry(dst, &r.Entry, flags)
 	if flags&resText != 0 {
 		dst = appendString(dst, text)
 	}
+	if flags&resReceipt != 0 {
+		dst = appendReceipt(dst, &r.Receipt)
+	}
 	return dst
+}
+
+func appendReceipt(dst []byte, r *kv.Receipt) []byte {
+	for _, n := range [...]int{r.N, r.Need, r.Answered, r.Durable, r.Hinted, r.Repaired} {
+		dst = appendInt(dst, n)
+	}
+	return binary.AppendUvarint(dst, r.Ring)
+}
+
+func (d *decoder) receipt() kv.Receipt {
+	return kv.Receipt{
+		N: d.int(), Need: d.int(), Answered: d.int(), Durable: d.int(), Hinted: d.int(), Repaired: d.int(),
+		Ring: d.uvarint(),
+	}
 }
 
 // entryFlags returns what there is of an entry, but for its key.
@@ -114,7 +153,7 @@ func decodeReply(body []byte, rep *reply) error {
 	d := decoder{b: body}
 	clear(rep.results)
 	rep.results = rep.results[:0]
-	rep.clock = d.uint64()
+	rep.clock, rep.wall = d.uint64(), int64(d.uint64())
 	flags := d.byte()
 	d.known(flags, replyLast)
 	rep.last = flags&replyLast != 0
@@ -131,11 +170,14 @@ func decodeReply(body []byte, rep *reply) error {
 func (d *decoder) result(r *kv.Result) {
 	c := code(d.byte())
 	flags := d.byte()
-	r.Existed, r.Durable = flags&resExisted != 0, flags&resDurable != 0
+	r.Existed = flags&resExisted != 0
 	d.entry(&r.Entry, flags)
 	text := ""
 	if flags&resText != 0 {
 		text = d.string()
+	}
+	if flags&resReceipt != 0 {
+		r.Receipt = d.receipt()
 	}
 	r.Err = errorOf(c, text)
 }

@@ -38,11 +38,14 @@ func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 		if to := header(r.Header, headerTo); err == nil && to != s.cfg.Self.Name {
 			err = fmt.Errorf("%w: this is %q, not %q", ErrForeign, s.cfg.Self.Name, to)
 		}
+		if err == nil {
+			err = sameStorage(storageOf(r.Header, headerToStorage), s.cfg.Self.Storage())
+		}
 		if err != nil {
 			fail(w, http.StatusMisdirectedRequest, err)
 			return
 		}
-		observe(r.Header, s.cfg.Clock)
+		observeHeader(r.Header, s.cfg.Clock)
 		next(w, r)
 	}
 }
@@ -124,7 +127,7 @@ func (s *Server) reply(w http.ResponseWriter, v any) {
 
 func (s *Server) send(w http.ResponseWriter, media string, body []byte) {
 	// What was done meanwhile may have been stamped.
-	w.Header().Set(headerClock, strconv.FormatUint(s.cfg.Clock.Last(), 10))
+	stamp(w.Header(), s.cfg.Clock)
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // the asking node sees that it is cut short
@@ -143,7 +146,7 @@ func fail(w http.ResponseWriter, status int, err error) {
 // looks on: nodes read the code.
 func statusOf(err error) int {
 	switch c, _ := codeOf(err); c {
-	case codeForeign, codeNotOwner:
+	case codeForeign, codeStale:
 		return http.StatusMisdirectedRequest
 	case codeUnavailable:
 		return http.StatusServiceUnavailable

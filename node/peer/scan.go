@@ -4,7 +4,8 @@ import "encoding/binary"
 
 // A scan travels as an HTTP request and its answer, each with a binary body:
 //
-//	request: partition, until, limit, bytes, flags, from, prefix
+//	request: partition, until, limit, bytes, ring version, version read under,
+//	    version compared for, flags, from, prefix
 //	page: next partition, next key, number of entries
 //	    entries: flags, partition, size, key, then what the flags announce of
 //	    the rest of the entry, as in a reply
@@ -18,7 +19,10 @@ const minScanEntry = 4
 func encodeScanRequest(req *ScanRequest) []byte {
 	var dst []byte
 	for _, n := range [...]int{req.Partition, req.Until, req.Limit, req.Bytes} {
-		dst = binary.AppendUvarint(dst, uint64(max(n, 0)))
+		dst = appendInt(dst, n)
+	}
+	for _, v := range [...]uint64{req.Ring, req.Read, req.Compare} {
+		dst = binary.AppendUvarint(dst, v)
 	}
 	dst = append(dst, flag(req.Values, scanValues))
 	dst = appendBytes(dst, req.From)
@@ -27,7 +31,10 @@ func encodeScanRequest(req *ScanRequest) []byte {
 
 func decodeScanRequest(body []byte) (ScanRequest, error) {
 	d := decoder{b: body}
-	req := ScanRequest{Partition: d.int(), Until: d.int(), Limit: d.int(), Bytes: d.int()}
+	req := ScanRequest{
+		Partition: d.int(), Until: d.int(), Limit: d.int(), Bytes: d.int(),
+		Ring: d.uvarint(), Read: d.uvarint(), Compare: d.uvarint(),
+	}
 	flags := d.byte()
 	d.known(flags, scanValues)
 	req.Values = flags&scanValues != 0

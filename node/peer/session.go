@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,8 +17,8 @@ import (
 	"github.com/thunderdb/thunderdb/kv"
 )
 
-// readsAtOnce is how many operations of the lanes that read are served before
-// their results are sent: their values are held in memory meanwhile.
+// readsAtOnce is how many operations that read are served before their results
+// are sent: their values are held in memory meanwhile.
 const readsAtOnce = 128
 
 // session is the served end of a stream. One goroutine reads a frame, serves
@@ -26,6 +27,8 @@ const readsAtOnce = 128
 type session struct {
 	server *Server
 	lane   Lane
+	peer   string // who asks
+	meant  uint64 // the storage identity that it asks; 0 is any
 	conn   net.Conn
 	r      *bufio.Reader
 
@@ -70,11 +73,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = conn.Close() }() // it is of no more use, whatever it says
 	t := &session{
 		server: s, lane: Lane(lane), conn: conn,
-		r:  bufio.NewReaderSize(conn, bufferSize),
-		w:  stallWriter{conn: conn, stall: s.cfg.Stall},
-		at: progress{done: true},
+		peer:  header(r.Header, headerFrom),
+		meant: storageOf(r.Header, headerToStorage),
+		r:     bufio.NewReaderSize(conn, bufferSize),
+		w:     stallWriter{conn: conn, stall: s.cfg.Stall},
+		at:    progress{done: true},
 	}
-	log := s.cfg.Logger.With("peer", header(r.Header, headerFrom), "addr", conn.RemoteAddr(), "lane", lane)
+	log := s.cfg.Logger.With("peer", t.peer, "addr", conn.RemoteAddr(), "lane", lane)
 	log.Debug("stream opened")
 	err = errUnasked
 	if rw.Reader.Buffered() == 0 { // a client waits for the answer
@@ -100,10 +105,40 @@ func (t *session) run(ctx context.Context, h http.Header) error {
 	defer close(over)
 	beating.Go(func() { t.beats(over) })
 	for {
-		if err := t.frame(ctx); err != nil {
+		err := t.frame(ctx)
+		if errors.Is(err, errEnding) {
+			t.leave()
+		}
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// goodbyeGrace is how long a session that has said goodbye waits for the peer to
+// hang up.
+const goodbyeGrace = time.Second
+
+// leave says goodbye. What comes until the peer has heard it is thrown away: if
+// this node hung up first, what the peer has just sent might destroy the word on
+// its way.
+func (t *session) leave() {
+	clock := t.server.cfg.Clock
+	t.mu.Lock()
+	_, err := t.w.Write(goodbye(clock.Last(), clock.Now()))
+	t.mu.Unlock()
+	if err == nil && t.conn.SetReadDeadline(time.Now().Add(goodbyeGrace)) == nil {
+		_, _ = io.Copy(io.Discard, t.r) // until it hangs up, or does not
+	}
+}
+
+// ending is the error of reading from a peer: errEnding where it is the server
+// that has no more patience for it.
+func (t *session) ending(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errEnding
+	}
+	return err
 }
 
 // welcome answers the handshake with the headers h.
@@ -121,20 +156,48 @@ func (t *session) welcome(h http.Header) error {
 // frame waits for a frame, and serves it.
 func (t *session) frame(ctx context.Context) error {
 	if _, err := t.r.Peek(1); err != nil {
-		return err
+		return t.ending(err)
 	}
 	t.mu.Lock()
 	t.at = progress{frame: t.at.frame + 1}
 	t.mu.Unlock()
 	var err error
 	if t.in, err = readFrame(t.r, t.in, t.server.cfg.MaxFrame); err != nil {
-		return err
+		return t.ending(err)
 	}
 	if err := decodeRequest(t.in, &t.req); err != nil {
 		return err
 	}
-	t.server.cfg.Clock.Observe(t.req.clock)
+	if err := t.objects(); err != nil {
+		return t.refuse(err)
+	}
 	return t.answer(ctx, time.Now())
+}
+
+// objects returns why the frame is not served, or takes in its sender's clock.
+func (t *session) objects() error {
+	cfg := &t.server.cfg
+	if err := sameStorage(t.meant, cfg.Self.Storage()); err != nil {
+		return err // the node has taken a new identity since the handshake
+	}
+	theirs, ours := t.req.wall, cfg.Clock.Now()
+	switch {
+	case !isAhead(theirs, ours):
+		cfg.Clock.Observe(t.req.clock)
+	case t.lane.ofReplicas():
+		return fmt.Errorf("%w: that of %s is %d ms ahead of that of %s", ErrClock, t.peer, theirs-ours, cfg.Self.Name)
+	}
+	return nil
+}
+
+// refuse answers each operation of the frame with err.
+func (t *session) refuse(err error) error {
+	for range t.req.ops {
+		if err := t.append([]kv.Result{{Err: err}}); err != nil {
+			return err
+		}
+	}
+	return t.flush(true)
 }
 
 // release lets go of what the last frame took.
@@ -145,7 +208,7 @@ func (t *session) release() {
 // answer serves the calls of a frame that came at now, and sends the results.
 func (t *session) answer(ctx context.Context, now time.Time) error {
 	limit := maxFrameOps
-	if t.lane != Writes {
+	if t.reads() {
 		limit = readsAtOnce
 	}
 	for calls := t.req.calls; len(calls) > 0; {
@@ -158,9 +221,24 @@ func (t *session) answer(ctx context.Context, now time.Time) error {
 	return t.flush(true)
 }
 
+// reads reports whether the results of the frame have values.
+func (t *session) reads() bool {
+	switch t.lane {
+	case Reads, ReplicaReads:
+		return true
+	case ReplicaWrites:
+		for i := range t.req.ops {
+			if t.req.ops[i].Verb == kv.Promise {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // merge takes from the front of calls what is served at once, at most limit
-// operations: a part of a call, or neighbours that were routed by the same
-// ring, under the latest of their deadlines. It returns the rest.
+// operations: a part of a call, or neighbours of the same ring versions, under
+// the latest of their deadlines. It returns the rest.
 func merge(calls []wireCall, limit int) (wireCall, []wireCall) {
 	c := calls[0]
 	if c.hi-c.lo > limit {
@@ -171,7 +249,7 @@ func merge(calls []wireCall, limit int) (wireCall, []wireCall) {
 	n := 1
 	for ; n < len(calls); n++ {
 		next := &calls[n]
-		if next.ring != c.ring || (next.left > 0) != (c.left > 0) || next.hi-c.lo > limit {
+		if next.ring != c.ring || next.read != c.read || (next.left > 0) != (c.left > 0) || next.hi-c.lo > limit {
 			break
 		}
 		c.hi, c.left = next.hi, max(c.left, next.left)
@@ -194,7 +272,9 @@ func (t *session) serve(ctx context.Context, deadline time.Time, c wireCall) []k
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	t.server.handler.Serve(ctx, &Call{Lane: t.lane, Ring: c.ring, Ops: t.req.ops[c.lo:c.hi], Results: results})
+	t.server.handler.Serve(ctx, &Call{
+		Lane: t.lane, Ring: c.ring, Read: c.read, Ops: t.req.ops[c.lo:c.hi], Results: results,
+	})
 	return results
 }
 
@@ -222,7 +302,7 @@ func (t *session) append(results []kv.Result) error {
 // flush sends the reply frame that was built and begins another. After the
 // last one the peer may ask again.
 func (t *session) flush(last bool) error {
-	endReply(t.out, t.server.cfg.Clock.Last(), last)
+	endReply(t.out, t.server.cfg.Clock.Last(), t.server.cfg.Clock.Now(), last)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, err := t.w.Write(t.out)
@@ -261,7 +341,7 @@ func (t *session) beat(seen progress) progress {
 		t.release()
 	default:
 		frame := beginReply(nil)
-		endReply(frame, t.server.cfg.Clock.Last(), false)
+		endReply(frame, t.server.cfg.Clock.Last(), t.server.cfg.Clock.Now(), false)
 		if _, err := t.w.Write(frame); err != nil {
 			_ = t.conn.Close() // or a reply would follow a torn frame
 		}

@@ -21,20 +21,23 @@ func TestMerge(t *testing.T) {
 		calls, want []wireCall
 	}{
 		{"neighbours, under the latest deadline",
-			[]wireCall{{s, 1, 0, 1}, {3 * s, 1, 1, 2}, {2 * s, 1, 2, 3}},
-			[]wireCall{{3 * s, 1, 0, 3}}},
+			[]wireCall{{s, 1, 0, 0, 1}, {3 * s, 1, 0, 1, 2}, {2 * s, 1, 0, 2, 3}},
+			[]wireCall{{3 * s, 1, 0, 0, 3}}},
 		{"rings are kept apart",
-			[]wireCall{{s, 1, 0, 1}, {s, 2, 1, 2}, {s, 1, 2, 3}},
-			[]wireCall{{s, 1, 0, 1}, {s, 2, 1, 2}, {s, 1, 2, 3}}},
+			[]wireCall{{s, 1, 0, 0, 1}, {s, 2, 0, 1, 2}, {s, 1, 0, 2, 3}},
+			[]wireCall{{s, 1, 0, 0, 1}, {s, 2, 0, 1, 2}, {s, 1, 0, 2, 3}}},
+		{"versions read under are kept apart",
+			[]wireCall{{s, 1, 1, 0, 1}, {s, 1, 0, 1, 2}, {s, 1, 0, 2, 3}},
+			[]wireCall{{s, 1, 1, 0, 1}, {s, 1, 0, 1, 3}}},
 		{"what comes too late is kept apart",
-			[]wireCall{{s, 1, 0, 1}, {0, 1, 1, 2}, {0, 1, 2, 3}, {s, 1, 3, 4}},
-			[]wireCall{{s, 1, 0, 1}, {0, 1, 1, 3}, {s, 1, 3, 4}}},
+			[]wireCall{{s, 1, 0, 0, 1}, {0, 1, 0, 1, 2}, {0, 1, 0, 2, 3}, {s, 1, 0, 3, 4}},
+			[]wireCall{{s, 1, 0, 0, 1}, {0, 1, 0, 1, 3}, {s, 1, 0, 3, 4}}},
 		{"up to the limit",
-			[]wireCall{{s, 1, 0, 2}, {s, 1, 2, 4}, {s, 1, 4, 5}},
-			[]wireCall{{s, 1, 0, 4}, {s, 1, 4, 5}}},
+			[]wireCall{{s, 1, 0, 0, 2}, {s, 1, 0, 2, 4}, {s, 1, 0, 4, 5}},
+			[]wireCall{{s, 1, 0, 0, 4}, {s, 1, 0, 4, 5}}},
 		{"a large call in pieces",
-			[]wireCall{{s, 1, 0, 1}, {s, 1, 1, 10}, {s, 1, 10, 11}},
-			[]wireCall{{s, 1, 0, 1}, {s, 1, 1, 5}, {s, 1, 5, 9}, {s, 1, 9, 11}}},
+			[]wireCall{{s, 1, 0, 0, 1}, {s, 1, 0, 1, 10}, {s, 1, 0, 10, 11}},
+			[]wireCall{{s, 1, 0, 0, 1}, {s, 1, 0, 1, 5}, {s, 1, 0, 5, 9}, {s, 1, 0, 9, 11}}},
 	} {
 		var got []wireCall
 		for calls := tc.calls; len(calls) > 0; {
@@ -62,7 +65,7 @@ func rawStream(t *testing.T, p *pipes, lane Lane) *stream {
 
 // requestFrame returns a frame that gets a key.
 func requestFrame(left time.Duration, key string) []byte {
-	frame := appendCall(appendRequestHeader(beginFrame(nil), 1), left, 1, []kv.Op{get(key)})
+	frame := appendCall(appendRequestHeader(beginFrame(nil), 1, 0), left, 1, 1, []kv.Op{get(key)})
 	endFrame(frame)
 	return frame
 }

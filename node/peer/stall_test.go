@@ -55,7 +55,7 @@ func replyWith(last bool, n int) []byte {
 	for range n {
 		buf = append(buf, byte(codeNotFound), 0)
 	}
-	endReply(buf, 1, last)
+	endReply(buf, 1, 0, last)
 	return buf
 }
 
@@ -266,7 +266,7 @@ func TestWrongRepliesAreRefused(t *testing.T) {
 		"too few results":  replyWith(true, 1),
 		"too many results": replyWith(true, 3),
 		"cut short":        replyWith(true, 2)[:lengthSize+replyHeader+1],
-		"unknown flags":    {0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0x80},
+		"unknown flags":    append(append([]byte{0, 0, 0, replyHeader}, make([]byte, replyHeader-1)...), 0x80),
 		"huge":             {0xff, 0xff, 0xff, 0xff, 1, 2, 3},
 		"HTTP":             []byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
 		"nothing":          nil,

@@ -21,6 +21,7 @@ var (
 	errStalled = errors.New("the peer does not answer")
 	errUnasked = errors.New("the peer answers what was not asked")
 	errMissing = errors.New("the peer answers less than was asked")
+	errGoodbye = errors.New("the peer is shutting down")
 )
 
 // stream is a connection of a lane, after the handshake.
@@ -117,7 +118,7 @@ func (s *stream) send() error {
 // encode builds the frame. It reports whether there is anything in it.
 func (s *stream) encode(now time.Time) bool {
 	cfg, f := &s.lane.c.cfg, &s.frame
-	f.out = appendRequestHeader(beginFrame(f.out), cfg.Clock.Last())
+	f.out = appendRequestHeader(beginFrame(f.out), cfg.Clock.Last(), cfg.Clock.Now())
 	ops := maxFrameOps
 	for i := range f.parts {
 		part := &f.parts[i]
@@ -155,6 +156,9 @@ func (s *stream) receive() (last bool, err error) {
 	if s.in, err = readFrame(s.r, s.in, s.lane.c.cfg.MaxFrame); err != nil {
 		return false, err
 	}
+	if isGoodbye(s.in) {
+		return false, errGoodbye
+	}
 	number, ok := s.answered()
 	s.senders.Wait() // the write may not have returned yet, or its caller left before
 	if again, still := s.answered(); !ok || !still || number != again {
@@ -163,7 +167,8 @@ func (s *stream) receive() (last bool, err error) {
 	if err := decodeReply(s.in, &s.rep); err != nil {
 		return false, err
 	}
-	s.lane.c.cfg.Clock.Observe(s.rep.clock)
+	observe(s.lane.c.cfg.Clock, s.rep.clock, s.rep.wall)
+	s.lane.c.ahead.Store(isAhead(s.rep.wall, s.lane.c.cfg.Clock.Now()))
 	switch n := len(s.rep.results); {
 	case n > s.frame.want:
 		return false, errUnasked
@@ -222,6 +227,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		n, err := s.conn.Read(p)
 		if n > 0 {
 			s.heard = time.Now()
+			s.lane.heard.Store(s.lane.c.age(s.heard))
 			return n, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -1,45 +1,56 @@
-// Package topology keeps the ring of a cluster: which version this node
-// knows, how the next one comes about, and from when on it may be used.
+// Package topology keeps the ring of a cluster: which versions of it this node
+// knows, how the next one comes about, and what each of them may be used for.
 //
-// It promises that two nodes never serve one partition at the same time. The
-// rules, for a ring whose keys have one replica each:
+// It promises that no acknowledged write is lost or hidden by a change of the
+// ring, as long as of the replicas of a partition no more are lost than a
+// majority can spare, and that no two rings have one number. The rules:
 //
-//  1. A ring version is an immutable [ring.Record]. The founder writes
-//     version 1. Version v+1 adds to version v the nodes that wait to join.
+//  1. A ring version is an immutable [ring.Record]. Its members are names with
+//     the identity of what each keeps its entries in: who comes back without
+//     them is another member. The founder writes version 1.
 //
-//  2. Only the driver of version v writes v+1: the member with the lowest
-//     name. It does so only when every member of v is up and has acknowledged
-//     v, there and then, so there is one record for each number, and no change
-//     begins before the last one is settled.
+//  2. Version v+1 is decided by a majority of the members of v, by single-decree
+//     Paxos; see paxos.go. A member that knows v+1 does not vote on it any more,
+//     it passes it on. Any member may propose, and the first in the order of
+//     names does so first. Nodes that come together are taken in together. While
+//     a change is under way none begins, but one that gives up a member.
 //
-//  3. A node that learns of a version adopts it at once: it stops serving what
-//     the version takes from it. It acknowledges the version when no request
-//     that it admitted under an earlier one is still running.
+//  3. Several versions may be live, lo to hi; at most one of them is read from.
+//     Writes go to the replicas under all of them, and need a majority of each.
 //
-//  4. When all members of v have acknowledged v, twice from the same processes
-//     because one that restarts may forget, it is settled, and the driver tells
-//     them. Until then a member does not serve the partitions that v
-//     gives to it; requests for them wait. So whoever served them before has
-//     stopped, and every write that it acknowledged is in its store.
+//  4. Each storage identity says how far it is, in three numbers that only rise.
+//     Ack v: it knows v, and no request is running that it admitted under an
+//     older version. Sync v: it holds what v assigns to it. Done v: it knows that
+//     all have synced v, and reads from it. All means the members of all live
+//     versions up to v; those that the newest record forgets are not waited for,
+//     and say nothing any more; see tracker.go.
 //
-//  5. Data stays where it was written. Whoever owns a partition now asks its
-//     former owners for a key that it does not hold itself, and for every key
-//     where it has the partition for the second time. Its clock is past all of
-//     theirs, for clocks travel with acknowledgements, so what it writes
-//     supersedes what they hold.
+//  5. When all have acknowledged v, each of its members compares each partition
+//     that it holds under v with so many replicas under every version since the
+//     one that is read that they meet all writes acknowledged there; see plan.go.
+//     Versions are synced in order. Who has served a comparison for v, or made
+//     one, has sealed itself: it refuses whoever does not know v.
 //
-//  6. A node that knows no ring takes over none before every node that is up
-//     and knows one has answered, and none before its name is known to be free.
+//  6. When all members of v have synced it, and none of them has been forgotten,
+//     reads move to v. When all are done with v, older versions are dropped.
 //
-//  7. What a node adopts it saves in its store first, with its clock. So a node
-//     whose store outlives it comes back with all that it acknowledged: by 4, no
-//     later version than the one it knows can have been settled meanwhile, and
-//     it serves what it served before, alone if need be. Those that are up it
-//     asks first all the same: a server that keeps its store may have come back
-//     with an older state.
+//  7. A partition that comes to a node is emptied there before the node knows
+//     the version that brings it. What a node holds no more is deleted once one
+//     version is live, after the requests that were admitted before.
 //
-// A member that is down stalls a change of the ring, and with it, where the
-// change has begun, the partitions that it moves. The promise holds for the
-// nodes that the pool knows: of a node that was paused and replaced under its
-// name meanwhile, membership makes the older process end when it goes on.
+//  8. A member is forgotten only where every partition keeps so many replicas of
+//     each live version that rule 5 can be kept. By force it can be otherwise:
+//     then a new generation of the cluster's identity begins, to which nodes of
+//     the older one are strangers. An identity that was removed never returns.
+//
+//  9. Whatever a node knows, has promised and has voted is saved in its store
+//     before anybody can see it, and lost only together with the entries.
+//
+//  10. A process serves once a majority of the newest version's members has said
+//     that it knows no newer one. A node founds a cluster only where it has heard
+//     of no ring for a while, and does nothing before its name is known to be
+//     free.
+//
+// What requests have to do for these rules is written on [State] and
+// [Keeper.Acquire], [Keeper.Seal] and [Keeper.Refresh].
 package topology

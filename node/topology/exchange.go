@@ -3,135 +3,166 @@ package topology
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/thunderdb/thunderdb/ring"
 )
 
-// The questions that keepers put to each other, see [Asker].
+// The questions that keepers put to each other, see [Keeper.Answers].
 const (
-	// Pull asks for the ring's history; takes and gives a Knowledge.
-	Pull = "ring-pull"
-	// Offer gives the ring's history and asks for an acknowledgement; takes
-	// and gives a Knowledge.
-	Offer = "ring-offer"
+	askExchange = "ring-exchange" // Knowledge both ways
+	askPrepare  = "ring-prepare"  // the two phases of a vote
+	askAccept   = "ring-accept"
+	askChange   = "ring-change" // to propose a change: a leave, a forget
+	askForce    = "ring-force"  // to adopt a record that nobody voted on
 )
 
-// askTimeout bounds one question.
-const askTimeout = 2 * time.Second
+// askTimeout bounds one question, changeTimeout one that needs votes.
+const (
+	askTimeout    = 2 * time.Second
+	changeTimeout = 10 * time.Second
+)
 
 // Knowledge is what one keeper tells another.
 type Knowledge struct {
-	// History is all ring versions that the sender knows, from 1 on. A Pull
-	// leaves it out.
-	History []ring.Record `json:"history,omitempty"`
-	Settled uint64        `json:"settled"` // the newest version that the sender knows to be settled
-	Clock   uint64        `json:"clock"`   // its highest reading so far
-	// Life is new whenever the sender's process is: what an earlier one
-	// acknowledged is forgotten.
-	Life uint64 `json:"life"`
+	Storage uint64             `json:"storage,string"` // of the sender
+	Cache   bool               `json:"cache,omitempty"`
+	Records []ring.Record      `json:"records,omitempty"` // of all versions that are live for it
+	Numbers map[uint64]Numbers `json:"numbers,omitempty"`
+	Clock   uint64             `json:"clock"` // its highest reading so far
 }
 
-// version returns the newest ring version of the history, 0 where there is
-// none.
-func (in *Knowledge) version() uint64 { return uint64(len(in.History)) }
+// version returns the newest ring version in it, 0 where there is none.
+func (in *Knowledge) version() uint64 {
+	if len(in.Records) == 0 {
+		return 0
+	}
+	return in.Records[len(in.Records)-1].Version
+}
 
-// knowledge returns what this keeper knows: what it will resume with, while it
-// has yet to.
+// knowledge returns what this keeper knows.
 func (k *Keeper) knowledge() Knowledge {
-	if saved := k.pending(); saved != nil {
-		return Knowledge{History: saved.History, Settled: saved.Settled, Clock: k.clock.Last(), Life: k.life}
+	l := k.ledger()
+	return Knowledge{
+		Storage: k.cfg.Storage, Cache: k.cfg.Cache,
+		Records: l.Records, Numbers: l.Numbers, Clock: k.clock.Last(),
 	}
-	return k.told(k.state.Load())
-}
-
-// told returns what a keeper in this state, which may be nil, tells.
-func (k *Keeper) told(s *State) Knowledge {
-	out := Knowledge{Clock: k.clock.Last(), Life: k.life} // not before the state, whose acknowledgement it is
-	if s == nil {
-		return out
-	}
-	out.History = s.history()
-	out.Settled = s.Version()
-	if !s.Settled {
-		out.Settled--
-	}
-	return out
 }
 
 // learn takes over what another keeper knows.
-func (k *Keeper) learn(ctx context.Context, in Knowledge) error {
+func (k *Keeper) learn(ctx context.Context, in *Knowledge) error {
 	k.clock.Observe(in.Clock)
-	return k.adopt(ctx, in.History, in.Settled)
+	if err := k.update(ctx, func(l *ledger) error { return l.merge(in) }); err != nil {
+		return err
+	}
+	k.heard(in)
+	return nil
 }
 
-// AnswerPull answers a Pull.
-func (k *Keeper) AnswerPull(context.Context, json.RawMessage) (any, error) {
+// Answers returns what answers the questions of other keepers, by name. Each
+// takes and gives JSON.
+func (k *Keeper) Answers() map[string]func(context.Context, json.RawMessage) (any, error) {
+	return map[string]func(context.Context, json.RawMessage) (any, error){
+		askExchange: answer(k.answerExchange),
+		askPrepare:  answer(k.answerPrepare),
+		askAccept:   answer(k.answerAccept),
+		askChange:   answer(k.answerChange),
+		askForce:    answer(k.answerForce),
+	}
+}
+
+// answer makes an answer of one that takes what is decoded.
+func answer[In, Out any](do func(context.Context, *In) (Out, error)) func(context.Context, json.RawMessage) (any, error) {
+	return func(ctx context.Context, raw json.RawMessage) (any, error) {
+		in := new(In)
+		if err := json.Unmarshal(raw, in); err != nil {
+			return nil, fmt.Errorf("read a question about the ring: %w", err)
+		}
+		return do(ctx, in)
+	}
+}
+
+func (k *Keeper) answerExchange(ctx context.Context, in *Knowledge) (Knowledge, error) {
+	if err := k.learn(ctx, in); err != nil {
+		return Knowledge{}, err
+	}
 	return k.knowledge(), nil
 }
 
-// AnswerOffer answers an Offer: it adopts what is newer, waits until nothing
-// runs under an older version, and then acknowledges by saying what it knows.
-func (k *Keeper) AnswerOffer(ctx context.Context, raw json.RawMessage) (any, error) {
-	var in Knowledge
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, fmt.Errorf("read %s: %w", Offer, err)
-	}
-	if err := k.learn(ctx, in); err != nil {
-		return nil, err
-	}
-	for {
-		s := k.state.Load()
-		if err := k.drain(ctx); err != nil {
-			return nil, err
-		}
-		if out := k.knowledge(); s == k.state.Load() {
-			return out, nil
-		}
-	}
-}
-
-// Refresh asks a node for a ring newer than the one known here.
+// Refresh tells a node what is known here of the ring, and learns what it knows
+// beyond that. Where a version brings partitions here, that waits for the users
+// of states from before this node ceased to hold them; so a user of an older
+// state releases it first.
 func (k *Keeper) Refresh(ctx context.Context, node string) error {
-	_, err := k.exchange(ctx, node, Pull, Knowledge{Clock: k.clock.Last()})
+	_, err := k.exchange(ctx, node)
 	return err
 }
 
-// offer gives a node all that is known here. It returns which life of the node
-// has acknowledged exactly the ring that this node knows, or an error where
-// none has.
-func (k *Keeper) offer(ctx context.Context, node string) (life uint64, err error) {
-	in := k.knowledge()
-	out, err := k.exchange(ctx, node, Offer, in)
+// exchange is Refresh, and returns what the node said.
+func (k *Keeper) exchange(ctx context.Context, node string) (Knowledge, error) {
+	var out Knowledge
+	err := k.ask(ctx, node, askExchange, k.knowledge(), &out)
+	if err == nil {
+		err = k.learn(ctx, &out)
+	}
 	if err != nil {
-		return 0, err
-	}
-	if !sameHistory(in.History, out.History) {
-		return 0, fmt.Errorf("%s to %s: it knows ring %d, not our %d", Offer, node, out.version(), in.version())
-	}
-	return out.Life, nil
-}
-
-// exchange puts a question to a node and learns from the answer.
-func (k *Keeper) exchange(ctx context.Context, node, question string, in Knowledge) (Knowledge, error) {
-	out, err := k.ask(ctx, node, question, in)
-	if err != nil {
-		return out, err
-	}
-	if err := k.learn(ctx, out); err != nil {
-		return out, fmt.Errorf("%s to %s: %w", question, node, err)
+		return out, fmt.Errorf("%s with %s: %w", askExchange, node, err)
 	}
 	return out, nil
 }
 
 // ask puts a question to a node.
-func (k *Keeper) ask(ctx context.Context, node, question string, in Knowledge) (Knowledge, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	var out Knowledge
-	if err := k.asker.Ask(ctx, node, question, in, &out); err != nil {
-		return out, fmt.Errorf("%s to %s: %w", question, node, err)
+func (k *Keeper) ask(ctx context.Context, node, question string, in, out any) error {
+	timeout := askTimeout
+	if question == askChange {
+		timeout = changeTimeout
 	}
-	return out, nil
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return k.asker.Ask(ctx, node, question, in, out)
 }
+
+// refusals are the errors of a change that travel between nodes, by what they
+// are called there.
+var refusals = map[string]error{
+	"member-up": ErrMemberUp, "no-member": ErrNoMember, "too-few": ErrTooFew,
+	"last-member": ErrLastMember, "busy": ErrBusy, "no-ring": ErrNoRing,
+}
+
+// refusal is how an error of a change travels.
+type refusal struct {
+	Code string `json:"code,omitempty"`
+	Text string `json:"text,omitempty"`
+}
+
+// refuse returns err as it travels; the zero value for nil.
+func refuse(err error) refusal {
+	if err == nil {
+		return refusal{}
+	}
+	for code, sentinel := range refusals {
+		if errors.Is(err, sentinel) {
+			return refusal{Code: code, Text: err.Error()}
+		}
+	}
+	return refusal{Code: "other", Text: err.Error()}
+}
+
+// error is the inverse of refuse.
+func (r refusal) error() error {
+	if r.Code == "" {
+		return nil
+	}
+	return &refused{text: r.Text, sentinel: refusals[r.Code]}
+}
+
+// refused is an error that another node has returned.
+type refused struct {
+	text     string
+	sentinel error // nil: none of ours
+}
+
+func (r *refused) Error() string { return r.text }
+func (r *refused) Unwrap() error { return r.sentinel }

@@ -2,8 +2,6 @@ package topology
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"time"
 
 	"github.com/thunderdb/thunderdb/membership"
@@ -12,7 +10,7 @@ import (
 
 // found writes version 1 when this node may, and nobody else has or will.
 func (d *driver) found(ctx context.Context, view *membership.View) {
-	if !d.cfg.Founder || !d.pool.Joined() || time.Since(d.began) < d.cfg.FoundingWait {
+	if !d.cfg.Founder || time.Since(d.began) < d.cfg.FoundingWait {
 		return
 	}
 	self, _ := view.Find(d.cfg.Name)
@@ -24,17 +22,25 @@ func (d *driver) found(ctx context.Context, view *membership.View) {
 			return
 		}
 	}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails: see its documentation
 	record := ring.Record{
 		Version:    1,
-		Cluster:    hex.EncodeToString(id[:]),
+		Cluster:    draw(8),
 		Partitions: d.cfg.Partitions,
-		Replicas:   1,
-		Members:    []ring.Member{{Name: d.cfg.Name, Weight: max(1, self.Weight), Zone: self.Zone}},
+		Replicas:   d.cfg.Replicas,
+		Members:    []ring.Member{{Name: d.cfg.Name, Storage: d.cfg.Storage, Weight: max(1, self.Weight), Zone: self.Zone}},
+		Cache:      d.cfg.Cache,
 	}
 	d.logger.Info("founding a cluster", "cluster", record.Cluster)
-	if err := d.adopt(ctx, []ring.Record{record}, 1); err != nil {
+	d.confirmed.Store(true) // by its only member
+	err := d.update(ctx, func(l *ledger) error {
+		if l.hi() > 0 {
+			return nil // it has learned of a ring meanwhile
+		}
+		l.Records, l.Read = []ring.Record{record}, 1
+		l.raise(Numbers{Ack: 1, Sync: 1, Done: 1})
+		return nil
+	})
+	if err != nil {
 		d.logger.Error("found a cluster", "error", err)
 	}
 }

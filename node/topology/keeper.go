@@ -2,7 +2,6 @@ package topology
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,39 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/thunderdb/thunderdb/kv"
-	"github.com/thunderdb/thunderdb/membership"
-	"github.com/thunderdb/thunderdb/ring"
 )
-
-// ErrNoRing is returned while this node knows no ring.
-var ErrNoRing = errors.New("no ring is known yet")
-
-// Pool is what a keeper needs of the gossip pool.
-type Pool interface {
-	View() *membership.View
-	Watch() (changed <-chan struct{}, stop func())
-	Update(change func(*membership.Facts)) error
-	Joined() bool
-}
-
-// Asker puts a question to another node, over the peer protocol. The node is
-// named as in the pool.
-type Asker interface {
-	Ask(ctx context.Context, node, question string, in, out any) error
-}
-
-// Config says what a keeper is for.
-type Config struct {
-	Name string // of this node
-	// Founder says that this node may found a cluster, when for FoundingWait
-	// nobody in the pool is in a ring.
-	Founder      bool
-	FoundingWait time.Duration
-	Partitions   int // of a cluster that this node founds; 0 means kv.DefaultPartitions
-	// Tick is how often a keeper looks again at what it could not complete;
-	// 0 means 250 ms. Changes in the pool are acted upon at once.
-	Tick time.Duration
-}
 
 // Keeper keeps a node's knowledge of the ring up to date. Its methods are safe
 // for concurrent use.
@@ -54,49 +21,80 @@ type Keeper struct {
 	meta   kv.Metadata // of the node's store; nil where it keeps none
 	pool   Pool
 	asker  Asker
+	data   Data
 	clock  *kv.Clock
 	logger hclog.Logger
-	life   uint64 // see Knowledge.Life
 
-	state atomic.Pointer[State] // nil while no ring is known
-	first chan struct{}         // closed when the first ring is adopted
-	poke  chan struct{}         // capacity 1: look again now
+	state     atomic.Pointer[State] // nil while no ring is known
+	first     chan struct{}         // closed when the first ring is adopted
+	poke      chan struct{}         // capacity 1: look again now
+	left      chan struct{}         // closed when this node is out for good
+	leaving   atomic.Bool           // Leave was called
+	confirmed atomic.Bool           // see State.Confirmed
 
-	// changing has room for one: who changes state, and saves it first, which
-	// may take its time.
-	changing chan struct{}
+	// Each has room for one: who changes the state, and saves it first, which may
+	// take its time; who proposes a record; and who deletes entries, those of
+	// partitions that are about to come here included. Who has changing waits for
+	// neither a request nor another of them.
+	changing, proposing, cleaning chan struct{}
 
-	mu      sync.Mutex // guards what follows
-	retired []*State   // older states that may still have users
-	saved   *Knowledge // what Load has read and nobody has taken up yet
+	met      Ballot // the highest ballot that stood in its way; of who is proposing
+	leftOnce sync.Once
+
+	mu         sync.Mutex           // guards what follows
+	retired    []*State             // older states that may still have users
+	agree      map[uint64]uint64    // by storage identity, the version that it knows none newer than
+	stopClean  context.CancelFunc   // of the cleaning that is under way; nil: none is
+	emptying   int                  // how many wait for cleaning, so that none is to begin
+	fatal      error                // what Run is to end with
+	complaints map[string]time.Time // when each kind was last logged
 }
 
 // New returns a keeper that knows no ring, and saves what it learns in meta
 // where that is not nil. Load makes it remember, and Run learn.
-func New(cfg Config, meta kv.Metadata, pool Pool, asker Asker, clock *kv.Clock, logger hclog.Logger) *Keeper {
+func New(cfg Config, meta kv.Metadata, pool Pool, asker Asker, data Data, clock *kv.Clock, logger hclog.Logger) *Keeper {
 	if cfg.Partitions == 0 {
 		cfg.Partitions = kv.DefaultPartitions
+	}
+	if cfg.Replicas == 0 {
+		cfg.Replicas = DefaultReplicas
 	}
 	if cfg.Tick == 0 {
 		cfg.Tick = 250 * time.Millisecond
 	}
+	for cfg.Storage == 0 {
+		cfg.Storage = rand.Uint64()
+	}
 	return &Keeper{
-		cfg: cfg, meta: meta, pool: pool, asker: asker, clock: clock, logger: logger,
-		life:  rand.Uint64(),
+		cfg: cfg, meta: meta, pool: pool, asker: asker, data: data, clock: clock, logger: logger,
 		first: make(chan struct{}),
 		poke:  make(chan struct{}, 1),
+		left:  make(chan struct{}),
 
-		changing: make(chan struct{}, 1),
+		changing:   make(chan struct{}, 1),
+		proposing:  make(chan struct{}, 1),
+		cleaning:   make(chan struct{}, 1),
+		agree:      map[uint64]uint64{},
+		complaints: map[string]time.Time{},
 	}
 }
 
 // State returns what is known of the ring; nil while nothing is.
 func (k *Keeper) State() *State { return k.state.Load() }
 
+// ledger returns what the current state was made of, an empty one where there
+// is none. It must not be changed.
+func (k *Keeper) ledger() *ledger {
+	if s := k.state.Load(); s != nil {
+		return s.ledger
+	}
+	return &ledger{Storage: k.cfg.Storage}
+}
+
 // Acquire returns the current state, counting its caller in as a user who
 // must call Release; nil while no ring is known. A newer version is not
-// acknowledged before all users of the older ones are gone, so whoever serves
-// a request as an owner does it between Acquire and Release.
+// acknowledged before all users of the older ones are gone. So whoever
+// coordinates a write does it between Acquire and Release.
 func (k *Keeper) Acquire() *State {
 	for {
 		s := k.state.Load()
@@ -138,154 +136,93 @@ func (k *Keeper) Behind() {
 	}
 }
 
-// adopt takes over a history of ring versions when it is newer than what is
-// known, or settles what is known. It never goes back, and refuses another
-// cluster's. Of two records of one version, which only a driver that died
-// half-way can have left behind, the one adopted first stays, and is never
-// settled by what is said of the other. What cannot be saved is not adopted;
-// saving ends with ctx.
-func (k *Keeper) adopt(ctx context.Context, history []ring.Record, settled uint64) error {
-	if len(history) == 0 {
+// Seal makes this node remember, before anything is compared for version v,
+// that it was: from then on it refuses who does not know v. When it returns nil,
+// that is durable, and [Keeper.State] tells of it. It waits for nobody: writes
+// that were let in by an older state may still be running, and its caller waits
+// for them before it reads what is to be compared. The version must be known.
+func (k *Keeper) Seal(ctx context.Context, v uint64) error {
+	err := k.update(ctx, func(l *ledger) error {
+		if v > l.hi() {
+			return fmt.Errorf("ring %d is not known, only %d", v, l.hi())
+		}
+		l.Seal = max(l.Seal, v)
 		return nil
-	}
-	if err := check(history); err != nil {
-		return err
-	}
-	select {
-	case k.changing <- struct{}{}:
-		defer func() { <-k.changing }()
-	case <-ctx.Done():
-		return fmt.Errorf("adopt ring %d: %w", len(history), ctx.Err())
-	}
-	newest := uint64(len(history))
-	if saved := k.pending(); saved != nil && (history[0].Cluster != saved.History[0].Cluster || newest < saved.version()) {
-		return fmt.Errorf("ring %d of cluster %s offered to a node that has acknowledged ring %d of cluster %s",
-			newest, history[0].Cluster, saved.version(), saved.History[0].Cluster)
-	}
-	old := k.state.Load()
-	if old != nil {
-		if cluster := history[0].Cluster; cluster != old.Cluster() {
-			return fmt.Errorf("ring of cluster %s offered to a member of cluster %s", cluster, old.Cluster())
-		}
-		switch known := old.Version(); {
-		case newest < known, newest == known && (old.Settled || settled < known):
-			return nil
-		case newest == known && !sameHistory(history, old.history()):
-			return fmt.Errorf("two different rings have version %d", known)
-		}
-	}
-	rings, err := build(history, old)
+	})
 	if err != nil {
-		return err
-	}
-	next := newState(k.cfg.Name, rings, settled >= newest)
-	if !k.isSaved(next) {
-		if err := k.save(ctx, next); err != nil {
-			return err
-		}
-	}
-	k.replace(old, next)
-	return nil
-}
-
-// build makes the rings of a history, taking from old those that it has.
-func build(history []ring.Record, old *State) ([]*ring.Ring, error) {
-	rings := make([]*ring.Ring, len(history))
-	for i, record := range history {
-		if old != nil && i < len(old.rings) && sameRecord(record, old.rings[i].Record()) {
-			rings[i] = old.rings[i]
-			continue
-		}
-		r, err := ring.New(record)
-		if err != nil {
-			return nil, fmt.Errorf("ring version %d: %w", record.Version, err)
-		}
-		rings[i] = r
-	}
-	return rings, nil
-}
-
-// check returns an error unless a history runs from version 1 without gaps, in
-// one cluster, with one number of partitions.
-func check(history []ring.Record) error {
-	for i, record := range history {
-		if record.Version != uint64(i)+1 || record.Cluster == "" || record.Cluster != history[0].Cluster ||
-			record.Partitions != history[0].Partitions {
-			return fmt.Errorf("broken ring history: record %d has version %d and %d partitions, of cluster %q",
-				i+1, record.Version, record.Partitions, record.Cluster)
-		}
+		return fmt.Errorf("seal for ring %d: %w", v, err)
 	}
 	return nil
 }
 
-func sameHistory(a, b []ring.Record) bool {
-	return slices.EqualFunc(a, b, sameRecord)
-}
+// Left is closed when this node is out of the ring after [Keeper.Leave], and
+// nobody needs it any more: it may end.
+func (k *Keeper) Left() <-chan struct{} { return k.left }
 
-func sameRecord(a, b ring.Record) bool {
-	return a.Version == b.Version && a.Cluster == b.Cluster && a.Partitions == b.Partitions &&
-		a.Replicas == b.Replicas && slices.Equal(a.Members, b.Members)
-}
-
-// replace makes next the current state. Its caller has k.changing.
-func (k *Keeper) replace(old, next *State) {
+// ackable returns the newest version under which, or under newer ones, all
+// requests were admitted that are still running.
+func (k *Keeper) ackable() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.saved = nil
-	k.state.Store(next)
-	if old == nil {
-		close(k.first)
-	} else {
-		close(old.replaced)
-		k.retired = append(k.retired, old)
-		old.Release()
-	}
-	k.logger.Info("ring adopted", "version", next.Version(), "members", len(next.Ring.Members()),
-		"settled", next.Settled, "partitions", ownedBy(next))
-	k.Behind() // to gossip it, and for whoever drives there is more to do
-}
-
-func ownedBy(s *State) int {
-	if s.Self < 0 {
-		return 0
-	}
-	return s.Ring.Owned(s.Self)
-}
-
-// drained reports whether no request that was admitted under an older state
-// runs.
-func (k *Keeper) drained() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	v := k.ledger().hi()
 	for _, s := range k.retired {
-		select {
-		case <-s.idle:
-		default:
-			return false
+		if s.busy() {
+			v = min(v, s.Version())
 		}
 	}
-	return true
+	return v
 }
 
-// drain waits until no request that was admitted under an older state runs.
-func (k *Keeper) drain(ctx context.Context) error {
+// drain waits until no request runs that was admitted under a state that has
+// been replaced and that which holds for.
+func (k *Keeper) drain(ctx context.Context, which func(*State) bool) error {
 	for {
 		k.mu.Lock()
-		if len(k.retired) == 0 {
+		at := slices.IndexFunc(k.retired, func(s *State) bool { return which(s) && s.busy() })
+		if at < 0 {
 			k.mu.Unlock()
 			return nil
 		}
-		oldest := k.retired[0]
+		oldest := k.retired[at]
 		k.mu.Unlock()
 		select {
 		case <-oldest.idle:
 		case <-ctx.Done():
 			return fmt.Errorf("wait for requests under ring %d: %w", oldest.Version(), ctx.Err())
 		}
-		k.mu.Lock()
-		if len(k.retired) > 0 && k.retired[0] == oldest {
-			k.retired = k.retired[1:]
-		}
-		k.mu.Unlock()
+	}
+}
+
+// fail makes Run end with an error.
+func (k *Keeper) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fatal == nil {
+		k.fatal = err
+	}
+	k.Behind()
+}
+
+// failed returns the error that Run is to end with.
+func (k *Keeper) failed() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.fatal
+}
+
+// complain logs what is not possible yet, at most once a minute for each kind.
+func (k *Keeper) complain(what string, err error) {
+	if err == nil {
+		return
+	}
+	k.mu.Lock()
+	last, known := k.complaints[what]
+	seldom := !known || time.Since(last) >= time.Minute
+	if seldom {
+		k.complaints[what] = time.Now()
+	}
+	k.mu.Unlock()
+	if seldom {
+		k.logger.Info(what, "reason", err)
 	}
 }

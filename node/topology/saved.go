@@ -12,16 +12,17 @@ import (
 )
 
 const (
-	// savedName is what a Knowledge is saved under in the node's store.
+	// savedName is what a ledger is saved under in the node's store.
 	savedName = "ring"
 	// saveTimeout bounds one attempt to save it.
 	saveTimeout = 5 * time.Second
 )
 
 // Load reads what an earlier process over the same store knew of the ring, and
-// lets the pool know of it; Run then resumes there. It is called before Run,
-// if at all. Its error says that the store cannot be read, or holds what no
-// keeper has saved.
+// lets the pool know of it; Run then resumes there. What was saved under
+// another identity of the store counts for nothing. It is called before Run, if
+// at all. Its error says that the store cannot be read, or holds what no keeper
+// has saved, or the ring of a cluster with another number of partitions.
 func (k *Keeper) Load(ctx context.Context) error {
 	if k.meta == nil {
 		return nil
@@ -33,76 +34,48 @@ func (k *Keeper) Load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the ring: %w", err)
 	}
-	saved := new(Knowledge)
+	saved := new(ledger)
 	if err := json.Unmarshal(data, saved); err != nil {
 		return fmt.Errorf("load the ring: %w: %w", kv.ErrCorrupt, err)
 	}
-	if len(saved.History) == 0 {
-		return fmt.Errorf("load the ring: %w: no version of it was saved", kv.ErrCorrupt)
+	if saved.Storage != 0 && saved.Storage != k.cfg.Storage {
+		return nil
 	}
-	if err := check(saved.History); err != nil {
+	saved = saved.clone() // which has numbers
+	if err := saved.checkSaved(); err != nil {
 		return fmt.Errorf("load the ring: %w: %w", kv.ErrCorrupt, err)
 	}
-	k.mu.Lock()
-	k.saved = saved
-	k.mu.Unlock()
-	newest := saved.History[len(saved.History)-1]
-	return k.pool.Update(func(f *membership.Facts) {
-		f.Cluster, f.Ring = newest.Cluster, newest.Version
-	})
+	rings, err := build(saved.Records, nil)
+	if err != nil {
+		return fmt.Errorf("load the ring: %w: %w", kv.ErrCorrupt, err)
+	}
+	if err := saved.checkPartitions(k.cfg.Partitions); err != nil {
+		return fmt.Errorf("load the ring: %w", err)
+	}
+	k.publish(saved, rings)
+	return k.announce()
 }
 
-// pending returns what Load has read and nobody has taken up yet, or nil.
-func (k *Keeper) pending() *Knowledge {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.saved
+// checkSaved returns an error unless a ledger is one that was saved.
+func (l *ledger) checkSaved() error {
+	switch {
+	case l.Storage == 0:
+		return errors.New("it is of no store")
+	case len(l.Records) == 0:
+		return errors.New("no version of it was saved")
+	case l.Read < l.lo() || l.Read > l.hi():
+		return fmt.Errorf("reads use version %d of %d to %d", l.Read, l.lo(), l.hi())
+	}
+	return check(l.Records)
 }
 
-// resume takes up what Load has read, or what a node that is up knows beyond
-// it, once it is certain that the node's name, and with it the place in the
-// ring, is not another's by now. All who are up are asked, for a store that is
-// not ours may have been set back to an older state. It reports whether nothing
-// is left to take up.
-func (d *driver) resume(ctx context.Context, view *membership.View) bool {
-	saved := d.pending()
-	if saved == nil {
-		return true
-	}
-	if !d.pool.Joined() {
-		return false
-	}
-	newest := *saved
-	answers, err := d.pullAll(ctx, d.ahead(view, 1))
-	for _, a := range answers {
-		d.clock.Observe(a.Clock)
-		if a.version() > newest.version() || a.Settled > newest.Settled && sameHistory(a.History, newest.History) {
-			newest = a
-		}
-	}
-	if err == nil {
-		d.clock.Observe(saved.Clock)
-		err = d.learn(ctx, newest)
-	}
-	d.complain("resume with the ring of the last run", err)
-	return err == nil
-}
-
-// isSaved reports whether a state is what Load has read: then it is in the
-// store already, which may be full.
-func (k *Keeper) isSaved(s *State) bool {
-	saved, now := k.pending(), k.told(s)
-	return saved != nil && now.Settled == saved.Settled && sameHistory(now.History, saved.History)
-}
-
-// save keeps what this keeper is about to know where its entries are, so that
-// a process that comes later over the same store has acknowledged what this
-// one has.
-func (k *Keeper) save(ctx context.Context, s *State) error {
+// save keeps a ledger, so that a process that comes later over the same store
+// has promised what this one has.
+func (k *Keeper) save(ctx context.Context, l *ledger) error {
 	if k.meta == nil {
 		return nil
 	}
-	data, err := json.Marshal(k.told(s))
+	data, err := json.Marshal(l)
 	if err != nil {
 		return fmt.Errorf("save the ring: %w", err)
 	}
@@ -112,4 +85,24 @@ func (k *Keeper) save(ctx context.Context, s *State) error {
 		return fmt.Errorf("save the ring: %w", err)
 	}
 	return nil
+}
+
+// announce tells the pool what this node knows, and how far it is.
+func (k *Keeper) announce() error {
+	s := k.State()
+	return k.pool.Update(func(f *membership.Facts) {
+		f.Storage = k.cfg.Storage
+		if s == nil {
+			return
+		}
+		own := s.Own()
+		if s.Confirmed || s.holds() {
+			// Others may have told it of a generation that was given up: as long
+			// as it holds nothing it is not bound to that.
+			f.Cluster = s.Cluster()
+		}
+		f.Ring, f.Founding = s.Version(), false
+		f.Member = s.Self >= 0 && s.Confirmed
+		f.Ack, f.Sync, f.Done = own.Ack, own.Sync, own.Done
+	})
 }

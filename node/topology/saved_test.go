@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,60 +15,72 @@ import (
 	"github.com/thunderdb/thunderdb/ring"
 )
 
+// record returns a version with members whose storage identities are 1, 2, 3.
+func record(version uint64, cluster string, members ...string) ring.Record {
+	r := ring.Record{Version: version, Cluster: cluster, Partitions: worldPartitions, Replicas: 3}
+	for i, name := range members {
+		r.Members = append(r.Members, ring.Member{Name: name, Storage: uint64(i + 1), Weight: 1})
+	}
+	return r
+}
+
 // All nodes go down together, as in a power cut. They are one cluster again,
-// with the ring that they had, and without anybody who founds.
+// and serve as soon as a majority is there.
 func TestAllRestartTogether(t *testing.T) {
 	inWorld(t, func(w *world) {
-		names := []string{"n1", "n2", "n3"}
-		for _, name := range names {
-			w.start(name, name == "n1")
-		}
-		w.await(3, names...)
-		before := w.places["n2"].keeper.State()
-		ahead := uint64(time.Now().Add(time.Hour).UnixMilli()) << 16
-		w.places["n1"].clock.Observe(ahead) // it travels with the next change
-		w.start("n4", false)
-		w.await(4, append(names, "n4")...)
+		w.founded("n1", "n2", "n3")
+		before := w.state("n2").Cluster()
 		w.stopAll()
 		w.restart("n3")
 		w.pass(20 * time.Second)
-		s := w.places["n3"].keeper.State()
-		if s == nil || !s.Settled || s.Cluster() != before.Cluster() || s.Version() != before.Version()+1 {
+		s := w.state("n3")
+		if s == nil || s.Confirmed || s.Cluster() != before || s.Version() != 2 {
 			t.Fatalf("alone it knows %+v", s)
 		}
-		if got := w.places["n3"].clock.Next(1); got <= ahead {
-			t.Errorf("its next stamp is %d, not above %d", got, ahead)
-		}
-		for _, name := range []string{"n4", "n1", "n2"} {
-			w.restart(name)
-		}
-		w.await(4, append(names, "n4")...)
-		w.start("n5", false)
-		w.await(5, "n1", "n2", "n3", "n4", "n5")
+		w.restart("n1")
+		w.awaitThat("two of three serve", func() bool { return w.state("n1").Confirmed && w.state("n3").Confirmed })
+		w.restart("n2")
+		w.start("n4", false)
+		w.await(4, "n1", "n2", "n3", "n4")
 	})
 }
 
-// A member that acknowledged a change knows it after a restart, though nobody
-// else is there to be asked.
-func TestRestartKeepsAnAcknowledgement(t *testing.T) {
+// What a member has promised it knows after a restart, though nobody else is
+// there to be asked.
+func TestRestartKeepsPromises(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.start("n1", true)
-		w.start("n2", false)
-		w.await(2, "n1", "n2")
-		w.places["n1"].keeper.Acquire() // the change cannot be settled before n1 ends
+		w.founded("n1", "n2")
+		w.places["n1"].keeper.Acquire() // never released: the change cannot go on
 		w.start("n3", false)
-		for w.places["n2"].keeper.State().Version() < 3 {
-			w.pass(10 * time.Millisecond)
+		w.awaitThat("n2 acknowledges", func() bool { return w.state("n2").Own().Ack == 3 })
+		if err := w.places["n2"].keeper.Seal(w.t.Context(), 3); err != nil {
+			t.Fatal(err)
 		}
 		w.stopAll()
-		k := w.restart("n2")
+		w.restart("n2")
 		w.pass(20 * time.Second)
-		if s := k.State(); s == nil || s.Version() != 3 || s.Settled {
-			t.Errorf("it knows %+v, want ring 3, not settled", s)
+		s := w.state("n2")
+		if s.Version() != 3 || s.Oldest() != 2 || s.Seal != 3 || s.Own() != (Numbers{Ack: 3, Sync: 2, Done: 2}) {
+			t.Errorf("it knows ring %d..%d, seal %d, numbers %+v", s.Oldest(), s.Version(), s.Seal, s.Own())
 		}
 		w.restart("n1")
 		w.restart("n3")
 		w.await(3, "n1", "n2", "n3")
+	})
+}
+
+// A member that was away while the ring changed learns of it before it serves.
+func TestRestartLearnsTheNewerRing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.founded("n1", "n2", "n3")
+		w.kill("n3")
+		w.start("n4", false)
+		w.awaitThat("n4 is a member", func() bool { return w.state("n1").Version() == 3 })
+		k := w.restart("n3")
+		s, err := k.Wait(w.t.Context(), func(s *State) bool { return s.Confirmed })
+		if err != nil || s.Version() != 3 {
+			t.Errorf("it serves under ring %d, %v", s.Version(), err)
+		}
 	})
 }
 
@@ -89,15 +101,12 @@ func (f *flaky) SaveMeta(ctx context.Context, name string, data []byte) error {
 // over what it was a member of.
 func TestFounderThatReturnsFoundsNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		k := w.start("n1", true)
-		w.await(1, "n1")
-		w.start("n2", false)
-		w.await(2, "n1", "n2")
-		before := k.State().Cluster()
+		w.founded("n1", "n2")
+		before := w.state("n1").Cluster()
 		meta := &flaky{Metadata: w.places["n1"].meta}
 		meta.left.Store(3)
 		w.stopAll()
-		k = w.startOver(meta, "n1", true)
+		k := w.startOver(meta, "n1", true)
 		w.pass(20 * time.Second)
 		if s := k.State(); s == nil || s.Cluster() != before || len(s.Ring.Members()) != 2 {
 			t.Fatalf("it was in cluster %s of 2, and knows %+v", before, s)
@@ -105,93 +114,31 @@ func TestFounderThatReturnsFoundsNothing(t *testing.T) {
 	})
 }
 
-// What a node has acknowledged stands, whatever it is offered before it has
-// taken that up.
-func TestOfferToANodeThatHasYetToResume(t *testing.T) {
-	inWorld(t, func(w *world) {
-		one, two := record(1, "c", "n1"), record(2, "c", "n1", "n2")
-		for name, offered := range map[string][]ring.Record{
-			"an older ring": {one}, "another cluster's": {record(1, "d", "n9"), record(2, "d", "n9"), record(3, "d", "n9")},
-		} {
-			store := w.newStore()
-			fresh := func() *Keeper {
-				p := &place{w: w, up: true}
-				return New(Config{Name: "n1", Partitions: 64}, store, p, nil, kv.NewClock(nil), hclog.NewNullLogger())
-			}
-			if err := fresh().adopt(w.t.Context(), []ring.Record{one, two}, 1); err != nil {
-				t.Fatal(err)
-			}
-			k := fresh()
-			if err := k.Load(w.t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			raw, err := json.Marshal(Knowledge{History: offered, Settled: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := k.AnswerOffer(w.t.Context(), raw); err == nil || k.State() != nil {
-				t.Errorf("%s: adopted %+v, %v", name, k.State(), err)
-			}
-			if told := k.knowledge(); told.version() != 2 || told.Settled != 1 {
-				t.Errorf("%s: it tells ring %d, settled %d", name, told.version(), told.Settled)
-			}
-		}
-	})
-}
-
-// A server that came back with an older state is put right by those who know
-// better, before anything is served by it.
+// A store that came back with an older state has broken its promises: what is in
+// it does not count as a replica. It may be somebody's backup all the same, and is
+// not to be emptied for that.
 func TestStoreThatWasSetBack(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.start("n1", true)
-		w.await(1, "n1")
+		w.founded("n1", "n2")
 		meta := w.places["n1"].meta
 		old, err := meta.LoadMeta(w.t.Context(), savedName)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.start("n2", false)
-		w.await(2, "n1", "n2")
+		w.start("n3", false)
+		w.await(3, "n1", "n2", "n3")
 		w.kill("n1")
 		if err := meta.SaveMeta(w.t.Context(), savedName, old); err != nil {
 			t.Fatal(err)
 		}
-		w.breaks(func(_, _, _ string) (time.Duration, bool) { return 0, true })
-		w.startOver(meta, "n1", true)
-		w.pass(10 * time.Second) // it checks that no partition has two servers
-		w.breaks(nil)
-		w.await(2, "n1", "n2")
-	})
-}
-
-// hanging is metadata that takes for ever to be saved.
-type hanging struct{ kv.Metadata }
-
-func (hanging) SaveMeta(ctx context.Context, _ string, _ []byte) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// Who asks for a newer ring does not wait longer than it wants to, whatever the
-// store does.
-func TestAdoptingEndsWithItsContext(t *testing.T) {
-	inWorld(t, func(w *world) {
-		k := New(Config{Name: "n1", Partitions: 64}, hanging{}, nil, nil, kv.NewClock(nil), hclog.NewNullLogger())
-		began := time.Now()
-		var asking sync.WaitGroup
-		for range 3 {
-			asking.Go(func() {
-				ctx, cancel := context.WithTimeout(w.t.Context(), 100*time.Millisecond)
-				defer cancel()
-				if err := k.adopt(ctx, []ring.Record{record(1, "c", "n1")}, 1); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("adopt: %v", err)
-				}
-			})
+		w.restart("n1")
+		w.awaitThat("it ends", func() bool { return w.ended("n1") != nil })
+		if err := w.ended("n1"); !errors.Is(err, ErrSetBack) || errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), "empty store") {
+			t.Errorf("it ends with %v", err)
 		}
-		asking.Wait()
-		if took := time.Since(began); took != 100*time.Millisecond { // of the bubble
-			t.Errorf("it took %v", took)
-		}
+		w.kill("n1")
+		w.start("n1", false)
+		w.await(3, "n1", "n2", "n3")
 	})
 }
 
@@ -202,45 +149,91 @@ var errDisk = errors.New("disk on fire")
 
 func (failing) SaveMeta(context.Context, string, []byte) error { return errDisk }
 
-// What could not be saved is not acted upon, and not acknowledged.
-func TestWhatIsNotSavedIsNotAdopted(t *testing.T) {
+// What could not be saved is not acted upon, and nobody hears of it.
+func TestWhatIsNotSavedIsNotPublished(t *testing.T) {
 	inWorld(t, func(w *world) {
-		k := w.startOver(failing{w.newStore()}, "n1", true)
+		w.start("n1", true)
+		w.await(1, "n1")
+		w.start("n2", false)
+		w.await(2, "n1", "n2")
+		w.kill("n2")
+		k := w.startOver(failing{w.places["n2"].meta}, "n2", false)
+		w.start("n3", false)
 		w.pass(20 * time.Second)
-		if err := k.adopt(w.t.Context(), []ring.Record{record(1, "c", "n1")}, 1); !errors.Is(err, errDisk) {
-			t.Errorf("adopt: %v", err)
+		if s := k.State(); s.Version() != 2 || w.state("n1").Numbers[w.places["n2"].storage].Ack > 2 {
+			t.Errorf("it knows ring %d, and n1 of %+v", s.Version(), w.state("n1").Numbers)
 		}
-		if k.State() != nil {
-			t.Error("it adopted a ring that it would forget")
+		vote := voteQuestion{Version: 3, Ballot: Ballot{Round: 9, Storage: 9}}
+		if out, err := k.answerPrepare(w.t.Context(), &vote); !errors.Is(err, errDisk) {
+			t.Errorf("it promises %+v, %v", out.Vote, err)
 		}
 	})
-}
-
-func TestLoadRefusesWhatNobodySaved(t *testing.T) {
-	t.Parallel()
-	for _, data := range []string{"", "{", "{}", `{"history":[{"Version":2,"Cluster":"c"}]}`} {
-		store, err := kv.NewMemory(kv.MemoryOptions{Partitions: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := store.SaveMeta(t.Context(), savedName, []byte(data)); err != nil {
-			t.Fatal(err)
-		}
-		k := New(Config{Name: "n1"}, store, nil, nil, kv.NewClock(nil), hclog.NewNullLogger())
-		if err := k.Load(t.Context()); !errors.Is(err, kv.ErrCorrupt) {
-			t.Errorf("Load of %q: %v, want ErrCorrupt", data, err)
-		}
-	}
 }
 
 // Taking up what is in the store needs no write to it: it may be full.
 func TestResumeOverAFullStore(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.start("n1", true)
-		w.await(1, "n1")
+		w.founded("n1")
 		meta := w.places["n1"].meta
 		w.stopAll()
 		w.startOver(failing{meta}, "n1", true)
 		w.await(1, "n1")
 	})
+}
+
+func newLoaded(t *testing.T, storage uint64, data []byte) (*Keeper, error) {
+	t.Helper()
+	store, err := kv.NewMemory(kv.MemoryOptions{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.SaveMeta(t.Context(), savedName, data); err != nil {
+		t.Fatal(err)
+	}
+	p := &place{w: &world{places: map[string]*place{}}}
+	k := New(Config{Name: "n1", Storage: storage, Partitions: worldPartitions}, store, p, nil, nil, kv.NewClock(nil), hclog.NewNullLogger())
+	return k, k.Load(t.Context())
+}
+
+func TestLoadRefusesWhatNobodySaved(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{
+		"", "{", "{}", `{"storage":"1"}`,
+		`{"storage":"1","read":1,"records":[{"version":1,"cluster":"c"}]}`,
+		`{"storage":"1","read":2,"records":[{"version":1,"cluster":"c","partitions":1,"replicas":1,"members":[{"name":"a","storage":"1","weight":1}]}]}`,
+	} {
+		if _, err := newLoaded(t, 1, []byte(data)); !errors.Is(err, kv.ErrCorrupt) {
+			t.Errorf("Load of %q: %v, want ErrCorrupt", data, err)
+		}
+	}
+}
+
+// A store that was made for another number of partitions is of no use here.
+func TestLoadRefusesOtherPartitions(t *testing.T) {
+	t.Parallel()
+	r := record(1, "c", "n1")
+	r.Partitions *= 2
+	data, err := json.Marshal((&ledger{Storage: 1, Records: []ring.Record{r}, Read: 1}).clone())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, err := newLoaded(t, 1, data); err == nil || errors.Is(err, kv.ErrCorrupt) || k.State() != nil {
+		t.Errorf("%+v, %v", k.State(), err)
+	}
+}
+
+// What was saved under an identity that was given up is not this node's.
+func TestLoadIgnoresAnotherIdentity(t *testing.T) {
+	t.Parallel()
+	l := (&ledger{Storage: 1, Records: []ring.Record{record(1, "c", "n1")}, Read: 1}).clone()
+	data, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for storage, known := range map[uint64]bool{1: true, 2: false} {
+		k, err := newLoaded(t, storage, data)
+		if err != nil || (k.State() != nil) != known {
+			t.Errorf("storage %d: %+v, %v", storage, k.State(), err)
+		}
+	}
 }

@@ -1,108 +1,87 @@
 package topology
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"github.com/thunderdb/thunderdb/ring"
 )
 
 // State is what a node knows of the ring at one moment. It is immutable but
-// for the count of who uses it.
+// for the count of who uses it. A node that is no member yet has one, too.
 type State struct {
-	Ring *ring.Ring
-	// Self is this node's index in the ring's members, -1 where it is none.
+	Ring *ring.Ring   // the newest live version
+	Read *ring.Ring   // the one that reads use
+	Live []*ring.Ring // all live versions, oldest first; the last is Ring
+	// Self is this node's index in Ring's members by name and storage, -1 where
+	// it is none of them. Others of Live may have it all the same.
 	Self int
-	// Settled says that every member has acknowledged Ring.
-	Settled bool
+	// Seal is the highest version that was compared for here. What a sender asks
+	// that does not know it is refused.
+	Seal uint64
+	// Numbers is how far the members of all live versions are, by storage
+	// identity, and this node. It must not be changed.
+	Numbers map[uint64]Numbers
+	// Confirmed says that since this process began a majority of a version's
+	// members, the newest known then, has said that it knows no newer one. A node
+	// serves nothing before.
+	Confirmed bool
 
-	cluster string
-	rings   []*ring.Ring // versions 1 to Ring.Version()
-	past    []past       // by partition
-
+	ledger   *ledger
+	gone     func(storage uint64) bool
+	drained  func()        // called when users reaches zero
 	replaced chan struct{} // closed when a newer state takes over
 	users    atomic.Int64  // requests admitted, and one more while it is current
 	idle     chan struct{} // closed when users reaches zero
 }
 
-// newState returns the state of the node called name, given all ring versions
-// so far, of which there is at least one.
-func newState(name string, rings []*ring.Ring, settled bool) *State {
+// newState returns the state of a node called name. rings are those of the
+// ledger's records, of which there is at least one.
+func newState(name string, l *ledger, rings []*ring.Ring, confirmed bool, drained func()) *State {
 	s := &State{
-		Ring:     rings[len(rings)-1],
-		Settled:  settled,
-		cluster:  rings[0].Record().Cluster,
-		rings:    rings,
-		replaced: make(chan struct{}),
-		idle:     make(chan struct{}),
+		Ring:      rings[len(rings)-1],
+		Read:      rings[l.Read-l.lo()],
+		Live:      rings,
+		Self:      -1,
+		Seal:      l.Seal,
+		Numbers:   l.Numbers,
+		Confirmed: confirmed,
+		ledger:    l,
+		gone:      gone(l.newest()),
+		drained:   drained,
+		replaced:  make(chan struct{}),
+		idle:      make(chan struct{}),
 	}
 	s.users.Store(1)
-	s.Self = s.Ring.Index(name)
-	s.trace()
+	if at := s.Ring.IndexOf(l.Storage); at >= 0 && s.Ring.Members()[at].Name == name {
+		s.Self = at
+	}
 	return s
 }
 
-// past is what became of a partition under earlier ring versions.
-type past struct {
-	former []int // who owned it earlier and does not now
-	gained bool  // the last change gave it a new owner
-	// returned says that its owner had it before, and others in between: what
-	// it holds of a key need not be the newest.
-	returned bool
-}
-
-// trace fills past.
-func (s *State) trace() {
-	s.past = make([]past, s.Ring.Partitions())
-	for p := range s.past {
-		at, owner, had := &s.past[p], s.Owner(p), false
-		for _, earlier := range s.rings[:len(s.rings)-1] {
-			was := s.Ring.Index(earlier.Members()[earlier.Replicas(p)[0]].Name)
-			at.gained = was != owner // the last version before this one decides
-			if was == owner {
-				had = true
-				continue
-			}
-			at.returned = had
-			if was >= 0 && !slices.Contains(at.former, was) {
-				at.former = append(at.former, was)
-			}
-		}
-	}
-}
-
 // Cluster returns the identity of the cluster.
-func (s *State) Cluster() string { return s.cluster }
+func (s *State) Cluster() string { return s.Ring.Cluster() }
 
-// history returns the records of all ring versions so far.
-func (s *State) history() []ring.Record {
-	out := make([]ring.Record, len(s.rings))
-	for i, r := range s.rings {
-		out[i] = r.Record()
-	}
-	return out
-}
-
-// Version returns the number of the ring version.
+// Version returns the number of the newest ring version.
 func (s *State) Version() uint64 { return s.Ring.Version() }
 
-// Owner returns the index of the member that owns a partition.
-func (s *State) Owner(partition int) int { return s.Ring.Replicas(partition)[0] }
+// Oldest returns the number of the oldest live version.
+func (s *State) Oldest() uint64 { return s.Live[0].Version() }
 
-// Former returns the indexes of the members that owned a partition under an
-// earlier version and do not now: they may hold keys that the owner lacks.
-func (s *State) Former(partition int) []int { return s.past[partition].former }
+// Settled reports whether one version is live, so that no change is under way.
+func (s *State) Settled() bool { return len(s.Live) == 1 }
 
-// Returned reports whether the owner of a partition owned it before, and
-// others did in between: then a key that it holds may be newer at one of them.
-func (s *State) Returned(partition int) bool { return s.past[partition].returned }
+// Own returns how far this node is.
+func (s *State) Own() Numbers { return s.ledger.own() }
 
-// Open reports whether the owner of a partition may serve it: all who served
-// it under an earlier version are known to have stopped.
-func (s *State) Open(partition int) bool { return s.Settled || !s.past[partition].gained }
-
-// MemberName returns the name of the member with an index in this ring.
+// MemberName returns the name of the member with an index in Ring.
 func (s *State) MemberName(index int) string { return s.Ring.Members()[index].Name }
+
+// Forgotten reports whether a storage identity is out without having handed
+// over what it held.
+func (s *State) Forgotten(storage uint64) bool { return s.gone(storage) }
+
+// holds reports whether this node's store has partitions under any version.
+func (s *State) holds() bool { return s.ledger.lives(s.ledger.Storage) }
 
 // acquire counts a user in, and reports false where the state is drained.
 func (s *State) acquire() bool {
@@ -121,5 +100,16 @@ func (s *State) acquire() bool {
 func (s *State) Release() {
 	if s.users.Add(-1) == 0 {
 		close(s.idle)
+		s.drained()
+	}
+}
+
+// busy reports whether it has users.
+func (s *State) busy() bool {
+	select {
+	case <-s.idle:
+		return false
+	default:
+		return true
 	}
 }

@@ -88,7 +88,7 @@ func BenchmarkLocal(b *testing.B) {
 // for keys of the node that is asked.
 func BenchmarkForwarded(b *testing.B) {
 	need(b, "wrk")
-	nodes := startCluster(b, 2)
+	nodes := startCluster(b, 2, "--replicas", "1")
 	nodes[0].load(records(b, few))
 	local, remote := keysOf(b, nodes[0], "n1", 2000), keysOf(b, nodes[0], "n2", 2000)
 	for _, connections := range []int{100, 8, 1} {
@@ -109,7 +109,7 @@ func BenchmarkForwarded(b *testing.B) {
 // that node.
 func BenchmarkAnyOfThree(b *testing.B) {
 	need(b, "wrk")
-	nodes := startCluster(b, 3)
+	nodes := startCluster(b, 3, "--replicas", "1")
 	nodes[0].load(records(b, few))
 	local, all := keysOf(b, nodes[0], "n1", 2000), keysOf(b, nodes[0], "", 2000)
 	for b.Loop() {
@@ -120,14 +120,37 @@ func BenchmarkAnyOfThree(b *testing.B) {
 	}
 }
 
-// BenchmarkImport loads a million records, into one node and into three, and
-// compares with the 54 s that the original reported.
+// BenchmarkReplicated is what three replicas cost: a write that waits for two of
+// them and a read that asks two, against the same at a single node.
+func BenchmarkReplicated(b *testing.B) {
+	need(b, "wrk")
+	three, one := startCluster(b, 3), startCluster(b, 1)
+	for _, nodes := range [][]*node{three, one} {
+		nodes[0].load(records(b, few))
+	}
+	keys := keysOf(b, three[0], "n1", 2000)
+	for _, connections := range []int{100, 1} {
+		for _, method := range []string{http.MethodGet, http.MethodPut} {
+			b.Run(fmt.Sprintf("%s/c=%d", method, connections), func(b *testing.B) {
+				for b.Loop() {
+					ours, theirs := compare(b,
+						func() measured { return wrk(b, three[0].base, load{method, keys, connections}) },
+						func() measured { return wrk(b, one[0].base, load{method, keys, connections}) })
+					report(b, ours, theirs, "one-replica")
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkImport loads a million records, into one node and into three with and
+// without replicas, and compares with the 54 s that the original reported.
 func BenchmarkImport(b *testing.B) {
 	path := records(b, million)
-	for _, count := range []int{1, 3} {
-		b.Run(fmt.Sprintf("nodes=%d", count), func(b *testing.B) {
+	for _, c := range []struct{ nodes, replicas int }{{1, 1}, {3, 1}, {3, 3}} {
+		b.Run(fmt.Sprintf("nodes=%d/replicas=%d", c.nodes, c.replicas), func(b *testing.B) {
 			for b.Loop() {
-				nodes := startCluster(b, count)
+				nodes := startCluster(b, c.nodes, "--replicas", strconv.Itoa(c.replicas))
 				took, sender := importFile(b, nodes[0], path)
 				var keys int64
 				await(b, 10*time.Second, func() error {
@@ -139,7 +162,7 @@ func BenchmarkImport(b *testing.B) {
 					for _, m := range st.Members {
 						keys += m.Keys
 					}
-					if keys != million {
+					if keys != int64(million*c.replicas) {
 						return fmt.Errorf("%d keys", keys)
 					}
 					return nil

@@ -15,7 +15,7 @@ import (
 )
 
 // Keys put through alternating nodes are read back, byte for byte, through the
-// two others, and are spread evenly.
+// two others, and each of three replicas comes to hold all.
 func TestThreeProcesses(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
@@ -35,24 +35,19 @@ func TestThreeProcesses(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	most, total := int64(0), int64(0)
-	await(t, 10*time.Second, func() error {
+	await(t, time.Minute, func() error {
 		st, err := nodes[1].status()
 		if err != nil {
 			return err
 		}
-		most, total = 0, 0
 		for _, m := range st.Members {
-			most, total = max(most, m.Keys), total+m.Keys
-		}
-		if total != keys {
-			return fmt.Errorf("%d keys in the cluster, want %d", total, keys)
+			if m.Keys != keys {
+				return fmt.Errorf("%s holds %d keys, want %d", m.Name, m.Keys, keys)
+			}
 		}
 		return nil
 	})
-	if spread := float64(most) * 3 / keys; spread > 1.10 {
-		t.Errorf("max over mean is %.3f, want at most 1.10", spread)
-	}
+	balanced(t, nodes[0])
 }
 
 func TestOddKeys(t *testing.T) {
@@ -128,61 +123,51 @@ func sameJSON(a, b string) bool {
 	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && fmt.Sprint(x) == fmt.Sprint(y)
 }
 
-// kill -9 of a node: its keys answer 503, in time; the others' are not
-// disturbed; it comes back by itself.
+// kill -9 of one of three disturbs nobody; of two, the third answers 503, in
+// time, to reads and writes that need a majority; all is well when they are
+// back.
 func TestKillAndReturn(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, 3)
-	lost, kept := ownedBy(t, nodes[0], "n3"), ownedBy(t, nodes[0], "n2")
-	for _, key := range []string{lost, kept} {
-		if r := send(http.MethodPut, nodes[0].key(key), "v"); r.status != 201 {
-			t.Fatalf("put: %+v", r)
-		}
-	}
-	var failed atomic.Int64
-	var wg sync.WaitGroup
-	stop := make(chan struct{})
-	for _, n := range nodes[:2] {
-		wg.Go(func() { // others' keys, without a pause
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if r := send(http.MethodGet, n.key(kept), ""); r.body != "v" && failed.Add(1) < 5 {
-					t.Errorf("a key of n2 through %s: %+v", n.name, r)
-				}
-			}
-		})
+	nodes := startDurable(t, 3)
+	keys := []string{ownedBy(t, nodes[0], "n1"), ownedBy(t, nodes[0], "n2"), ownedBy(t, nodes[0], "n3")}
+	for _, key := range keys {
+		expect(t, 201, http.MethodPut, nodes[0].key(key), "v")
 	}
 	nodes[2].kill()
+	for _, n := range nodes[:2] {
+		for _, key := range keys {
+			if r := expect(t, 200, http.MethodGet, n.key(key), ""); r.body != "v" {
+				t.Errorf("with n3 down, %s through %s is %q", key, n.name, r.body)
+			}
+			expect(t, 204, http.MethodPut, n.key(key), "v")
+		}
+	}
+	nodes[1].kill()
 	for range 20 {
-		for _, n := range nodes[:2] {
-			began := time.Now()
+		for _, key := range keys {
 			for _, method := range []string{http.MethodGet, http.MethodPut} {
-				r := send(method, n.key(lost), "w")
-				if r.status != 503 || !strings.Contains(r.body, `"retryable":true`) {
-					t.Errorf("%s of a key of n3 through %s: %+v", method, n.name, r)
+				began := time.Now()
+				if r := expect(t, 503, method, nodes[0].key(key), "w"); !strings.Contains(r.body, `"retryable":true`) {
+					t.Errorf("%s %s: %s", method, key, r.body)
+				}
+				if took := time.Since(began); took > 11*time.Second { // the deadline of a request and a bit
+					t.Errorf("%s %s took %v", method, key, took)
 				}
 			}
-			if took := time.Since(began); took > 11*time.Second { // the deadline of a request and a bit
-				t.Errorf("through %s it took %v", n.name, took)
+			expect(t, 200, http.MethodGet, nodes[0].key(key)+"?r=1", "")
+		}
+	}
+	nodes[1].start()
+	nodes[2].start()
+	awaitMembers(t, nodes, 3)
+	for _, n := range nodes {
+		for _, key := range keys {
+			expect(t, 204, http.MethodPut, n.key(key), "x")
+			if r := expect(t, 200, http.MethodGet, n.key(key), ""); r.body != "x" {
+				t.Errorf("%s through %s is %q", key, n.name, r.body)
 			}
 		}
 	}
-	nodes[2].start()
-	awaitMembers(t, nodes, 3)
-	close(stop)
-	wg.Wait()
-	await(t, 10*time.Second, func() error { // the others find out that it is back
-		for _, n := range nodes {
-			if r := send(http.MethodPut, n.key(lost), "x"); r.status != 201 && r.status != 204 {
-				return fmt.Errorf("put through %s after n3 is back: %+v", n.name, r)
-			}
-		}
-		return nil
-	})
 }
 
 // A founder that comes back, with an empty store, finds the cluster that it
@@ -299,7 +284,8 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// A node that dies in the middle of an import makes its records fail visibly.
+// A node that dies in the middle of an import loses no record that was not
+// reported by its line.
 func TestImportWhileANodeDies(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, 3)
@@ -347,18 +333,17 @@ func TestImportWhileANodeDies(t *testing.T) {
 		}
 		end = l
 	}
-	if !end.Done || end.Read != records || end.Stored+end.Failed != records || end.Failed != int64(len(failed)) || end.Failed == 0 {
+	if !end.Done || end.Read != records || end.Stored+end.Failed != records || end.Failed != int64(len(failed)) {
 		t.Fatalf("totals %+v, %d lines reported", end, len(failed))
 	}
-	r := send(http.MethodGet, nodes[0].url("/v1/cluster"), "")
+	t.Logf("%d of %d records failed", end.Failed, records)
 	for i := range records {
 		if failed[int64(i)+1] || i%50 != 0 {
 			continue
 		}
 		key := fmt.Sprintf("key-%d", i)
-		got := send(http.MethodGet, nodes[1].key(key), "")
-		if got.body != "value" && got.header.Get("ThunderDB-Owner") != "n3" {
-			t.Fatalf("record %d was not reported: %+v (%s)", i, got, r.body)
+		if got := send(http.MethodGet, nodes[i%2].key(key), ""); got.body != "value" {
+			t.Fatalf("record %d was not reported: %+v", i, got)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type node struct {
 	ip   string
 	base string // begins its URLs
 	log  string // file
+	dir  string // of its store, where that is on disk
 	args []string
 	cmd  *exec.Cmd
 	// inside begins the command line of what runs where the node does: nothing,
@@ -107,7 +109,7 @@ func (n *node) kill() {
 
 // stop asks the process to end, and returns how it did.
 func (n *node) stop() error {
-	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	err := n.cmd.Wait()
@@ -164,6 +166,10 @@ var browser = &http.Client{
 // send sends one request, with headers in turns of name and value; status is 0
 // where no answer came.
 func send(method, address, body string, header ...string) reply {
+	return sendBy(browser, method, address, body, header...)
+}
+
+func sendBy(by *http.Client, method, address, body string, header ...string) reply {
 	req, err := http.NewRequestWithContext(context.Background(), method, address, strings.NewReader(body))
 	if err != nil {
 		return reply{body: err.Error()}
@@ -171,7 +177,7 @@ func send(method, address, body string, header ...string) reply {
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := browser.Do(req)
+	resp, err := by.Do(req)
 	if err != nil {
 		return reply{body: err.Error()}
 	}

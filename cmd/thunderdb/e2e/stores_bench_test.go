@@ -78,14 +78,14 @@ func perRecord(took time.Duration, count int) float64 {
 func fillStore(b *testing.B, store kv.Store) time.Duration {
 	b.Helper()
 	const size = 1000
-	batch, held := make([]kv.Entry, size), make([]kv.Version, size)
+	batch, done := make([]kv.Entry, size), make([]kv.Applied, size)
 	var took time.Duration
 	for first := 0; first < few; first += size {
 		for i := range batch {
 			batch[i] = storeEntry(first+i, 1)
 		}
 		began := time.Now()
-		if err := store.Apply(b.Context(), batch, held); err != nil {
+		if err := store.Apply(b.Context(), batch, done); err != nil {
 			b.Fatal(err)
 		}
 		took += time.Since(began)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -215,6 +216,9 @@ func returns(t *testing.T, n *node, b backing) {
 	}
 }
 
+// moreDurable matches a receipt of a majority of disks.
+var moreDurable = regexp.MustCompile(`durable=[23];`)
+
 // Three nodes on disk go down together, as in a power cut, and are the same
 // cluster with all its keys when they are back; then a fourth joins.
 func TestDurableClusterReturns(t *testing.T) {
@@ -234,7 +238,7 @@ func TestDurableClusterReturns(t *testing.T) {
 	const keys = 300
 	for i := range keys {
 		r := expect(t, 201, http.MethodPut, three[i%3].key(fmt.Sprint(i)), fmt.Sprint("v", i))
-		if receipt := r.header.Get("ThunderDB-Receipt"); !strings.Contains(receipt, "durable=1") {
+		if receipt := r.header.Get("ThunderDB-Receipt"); !strings.Contains(receipt, "n=3; w=2;") || !moreDurable.MatchString(receipt) {
 			t.Fatalf("receipt %s", receipt)
 		}
 	}
@@ -297,18 +301,9 @@ func TestStoreIsOneNodes(t *testing.T) {
 // it.
 func (n *node) ends(t *testing.T, message string) {
 	t.Helper()
-	ended := make(chan error, 1)
-	cmd := n.cmd
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err == nil {
-			t.Errorf("%s ended without an error", n.name)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatalf("%s still runs", n.name)
+	if n.ended(t) == nil {
+		t.Errorf("%s ended without an error", n.name)
 	}
-	n.cmd = nil
 	if text := n.logText(); !strings.Contains(text, message) && !strings.Contains(text, strings.ReplaceAll(message, `\`, "")) {
 		t.Errorf("%s does not say %q:\n%s", n.name, message, text)
 	}
