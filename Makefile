@@ -17,6 +17,7 @@ e2e: tools # a network cut for longer than gossip remembers; the image and the c
 
 FAULTS = Kill|Paused|Rolling|JoinAndLeave|EmptyDisk|Forgotten|TwoJoin|JoinerDies|Partition
 soak: tools # each fault under load for THUNDERDB_SOAK (3m), a million records that move; many seeds; larger full disks
+	NODETEST_ROUNDS=50 $(GO) test -race -count 1 -run 'Histories$$|AnyFaults' -timeout 60m ./node/nodetest
 	$(GO) test -count 1 -run FullDisk -v ./kv/pebblekv
 	$(GO) test -tags long -count 1 -run '$(FAULTS)' -parallel 1 -timeout 2h -v $(E2E)
 
