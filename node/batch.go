@@ -37,7 +37,8 @@ func (n *Node) doAll(ctx context.Context, ops []kv.Op, results []kv.Result) (*to
 	if s == nil {
 		return nil, n.Ready()
 	}
-	n.spread(ctx, s, ops, results)
+	silent := map[uint64]bool{} // who could not be reached; the pool may not know yet
+	n.spread(ctx, s, silent, ops, results)
 	for attempt := range maxRefused {
 		again := n.retried(ctx, ops, results, attempt == 0)
 		if len(again) == 0 {
@@ -45,7 +46,7 @@ func (n *Node) doAll(ctx context.Context, ops []kv.Op, results []kv.Result) (*to
 		}
 		s = n.keeper.State()
 		rest := pick(ops, again)
-		n.spread(ctx, s, rest.ops, rest.results)
+		n.spread(ctx, s, silent, rest.ops, rest.results)
 		rest.scatter(results)
 	}
 	for i := range results {
@@ -94,13 +95,19 @@ func overtaken(i int, ops []kv.Op, results []kv.Result) bool {
 }
 
 // spread sends each operation to the coordinator of its key under s, all of
-// them at once.
-func (n *Node) spread(ctx context.Context, s *topology.State, ops []kv.Op, results []kv.Result) {
+// them at once. Who cannot be reached is noted in silent, and passed over from
+// then on.
+func (n *Node) spread(
+	ctx context.Context, s *topology.State, silent map[uint64]bool, ops []kv.Op, results []kv.Result,
+) {
 	if len(ops) == 0 {
 		return
 	}
 	indexes := make([][]int, len(s.Read.Members()))
 	used, living := 0, n.living(s)
+	for at := range living {
+		living[at] = living[at] && !silent[s.Read.Members()[at].Storage]
+	}
 	// A read that comes with writes goes the way of the writes: it may be of the
 	// same key.
 	here := !slices.ContainsFunc(ops, func(op kv.Op) bool { return op.Verb.IsWrite() })
@@ -112,9 +119,13 @@ func (n *Node) spread(ctx context.Context, s *topology.State, ops []kv.Op, resul
 		indexes[at] = append(indexes[at], i)
 	}
 	if used == 1 {
-		n.callCoordinator(ctx, s, n.coordinatorOf(s, living, ops[0].Key, here), ops, results)
+		at := n.coordinatorOf(s, living, ops[0].Key, here)
+		if n.callCoordinator(ctx, s, at, ops, results) {
+			silent[s.Read.Members()[at].Storage] = true
+		}
 		return
 	}
+	var mu sync.Mutex // guards silent
 	var wg sync.WaitGroup
 	for at, mine := range indexes {
 		if len(mine) == 0 {
@@ -122,7 +133,11 @@ func (n *Node) spread(ctx context.Context, s *topology.State, ops []kv.Op, resul
 		}
 		part := pick(ops, mine)
 		wg.Go(func() {
-			n.callCoordinator(ctx, s, at, part.ops, part.results)
+			if n.callCoordinator(ctx, s, at, part.ops, part.results) {
+				mu.Lock()
+				silent[s.Read.Members()[at].Storage] = true
+				mu.Unlock()
+			}
 			part.scatter(results)
 		})
 	}
@@ -159,13 +174,16 @@ func (n *Node) coordinatorOf(s *topology.State, living []bool, key []byte, here 
 	return replicas[0]
 }
 
-// callCoordinator has one member coordinate operations on keys that it holds.
-func (n *Node) callCoordinator(ctx context.Context, s *topology.State, at int, ops []kv.Op, results []kv.Result) {
+// callCoordinator has one member coordinate operations on keys that it holds. It
+// reports whether that one could not be reached.
+func (n *Node) callCoordinator(
+	ctx context.Context, s *topology.State, at int, ops []kv.Op, results []kv.Result,
+) (silent bool) {
 	m := &s.Read.Members()[at]
 	if m.Storage == n.id {
 		n.serveRouted(ctx, s.Version(), s.Read.Version(), ops, results)
 		refusals(m.Name, results)
-		return
+		return false
 	}
 	call := peer.Call{
 		Lane: peer.Reads, Ring: s.Version(), Read: s.Read.Version(), Ops: ops, Results: results,
@@ -182,11 +200,12 @@ func (n *Node) callCoordinator(ctx context.Context, s *topology.State, at int, o
 	}
 	if err == nil {
 		refusals(m.Name, results)
-		return
+		return false
 	}
 	for i := range results {
 		results[i] = kv.Result{Err: fmt.Errorf("%s of a key of %s: %w", ops[i].Verb, m.Name, err)}
 	}
+	return errors.Is(err, peer.ErrUnavailable)
 }
 
 // refusals notes in results that were refused who did it.

@@ -127,6 +127,7 @@ func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 	durable, _ := n.store.(kv.Durable)
 	h.lasts = durable != nil && durable.Durable()
 	h.batches, _ = n.store.(kv.BatchGetter)
+	_, h.repeats = n.store.(kv.Mortal)
 	if _, ok := n.store.(kv.Scanner); ok {
 		h.trees = antientropy.NewTrees(n.cfg.Partitions)
 	}

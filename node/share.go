@@ -33,6 +33,7 @@ type share struct {
 	store   kv.Store
 	lasts   bool           // the store is kv.Durable
 	batches kv.BatchGetter // the store where it is one, else nil
+	repeats bool           // the store asks a server again where an answer was lost
 	clock   *kv.Clock
 	keeper  *topology.Keeper
 	trees   *antientropy.Trees // nil where the store cannot be scanned
@@ -221,6 +222,10 @@ func (h *share) change(entries []kv.Entry, do func() error, applied []kv.Applied
 	for i := range entries {
 		p := s.Ring.Partition(entries[i].Key)
 		switch a := &applied[i]; {
+		case h.repeats && a.Was == a.Held && a.Held == entries[i].Version:
+			// It was there before, or was taken by a first attempt whose answer was
+			// lost, which does not show in Was.
+			h.trees.Forget(p)
 		case !a.Held.IsZero():
 			h.trees.Update(p, entries[i].Key, a.Was, a.Held)
 		case err != nil && !errors.Is(err, kv.ErrFull) && !errors.Is(err, kv.ErrTooLarge):

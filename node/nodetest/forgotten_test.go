@@ -87,7 +87,7 @@ func TestForgottenReadsNothing(t *testing.T) {
 		c.Network().Cut("n4", "n1", Open)
 		c.Network().Cut("n1", "n4", Open)
 		var group sync.WaitGroup
-		for range 80 {
+		for range 150 {
 			for _, key := range keys {
 				group.Go(func() {
 					if got, err := c.Get("n4", key, ""); err == nil && got != "w" {

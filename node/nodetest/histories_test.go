@@ -66,13 +66,13 @@ var faults = map[string]func(c *Cluster, dice *rand.Rand){
 		at := dice.IntN(3)
 		kind := []Cut{Stall, Break}[dice.IntN(2)]
 		c.Network().Partition(kind, three[at:at+1], []string{three[(at+1)%3]})
-		c.Pass(2*time.Second + within(dice, 6*time.Second))
+		c.Pass(2*time.Second + within(dice, 2*time.Second))
 		c.Heal()
 	},
 	"pause": func(c *Cluster, dice *rand.Rand) {
 		name := three[dice.IntN(3)]
 		c.Pause(name)
-		c.Pass(within(dice, 30*time.Second))
+		c.Pass(within(dice, 15*time.Second))
 		c.Resume(name)
 	},
 	"join and leave": func(c *Cluster, dice *rand.Rand) {
@@ -131,7 +131,11 @@ func history(t *testing.T, which ...string) {
 			which = anyFaults(dice, 3)
 		}
 		t.Logf("seed %d: %v", seed, which)
-		r := c.Record(HistoryOptions{Keys: 2, PerKey: 40, Every: 8 * time.Millisecond})
+		opts := HistoryOptions{PerKey: 40, Every: 30 * time.Millisecond}
+		if slices.Contains(which, "estranged") {
+			opts.Keys, opts.Every = 2, 8*time.Millisecond // for two writers to meet at one key
+		}
+		r := c.Record(opts)
 		for _, name := range which {
 			c.Pass(within(dice, time.Second))
 			faults[name](c, dice)
