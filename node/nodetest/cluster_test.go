@@ -44,7 +44,7 @@ func TestLoadUnderFaults(t *testing.T) {
 	for range 2 {
 		Bubble(t, func(t *testing.T) {
 			c := New(t, Options{Nodes: three})
-			load := c.Load(LoadOptions{Every: 20 * time.Millisecond})
+			load := c.Load(LoadOptions{Every: 50 * time.Millisecond})
 			c.Pass(time.Second)
 			c.Kill("n2")
 			c.Pass(5 * time.Second)

@@ -145,7 +145,7 @@ func (s *script) unloadOne(name, need string) bool {
 func (s *script) background(cmd command) (string, error) {
 	switch {
 	case len(cmd.args) == 1 && cmd.args[0] == "start" && s.clients == nil:
-		opts := LoadOptions{Every: 30 * time.Millisecond}
+		opts := LoadOptions{Every: 60 * time.Millisecond}
 		if n, ok := cmd.options["retries"]; ok {
 			var err error
 			if opts.Retries, err = strconv.Atoi(n); err != nil {

@@ -103,14 +103,14 @@ func within(dice *rand.Rand, d time.Duration) time.Duration {
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	for name := range faults {
-		for round := range rounds(t, 2) {
+		for round := range rounds(t, 1) {
 			t.Run(fmt.Sprintf("%s%d", name, round), func(t *testing.T) {
 				t.Parallel()
 				history(t, name, name)
 			})
 		}
 	}
-	for round := range rounds(t, 3) {
+	for round := range rounds(t, 2) {
 		t.Run(fmt.Sprintf("any%d", round), func(t *testing.T) {
 			t.Parallel()
 			history(t)

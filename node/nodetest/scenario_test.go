@@ -56,15 +56,15 @@ func moving(t *testing.T, c *Cluster) {
 func TestDeathHalfWay(t *testing.T) {
 	t.Parallel()
 	for who, victim := range map[string]string{"joiner": "n4", "giver": "n2", "coordinator": "n1"} {
-		for turn := range 3 {
+		for turn := range 2 {
 			t.Run(fmt.Sprintf("%s%d", who, turn), func(t *testing.T) {
 				t.Parallel()
 				scenario(t, Options{}, func(t *testing.T, c *Cluster) {
-					load := c.Load(LoadOptions{Every: 20 * time.Millisecond})
+					load := c.Load(LoadOptions{Every: 60 * time.Millisecond})
 					c.Pass(2 * time.Second)
 					c.Start("n4")
 					moving(t, c)
-					c.Pass(time.Duration(turn) * 60 * time.Millisecond)
+					c.Pass(time.Duration(turn) * 80 * time.Millisecond)
 					c.Kill(victim)
 					c.Pass(6 * time.Second)
 					must(t, c.CheckSet())
@@ -85,7 +85,7 @@ func TestDeathForGood(t *testing.T) {
 		t.Run(who, func(t *testing.T) {
 			t.Parallel()
 			scenario(t, Options{}, func(t *testing.T, c *Cluster) {
-				load := c.Load(LoadOptions{Every: 20 * time.Millisecond})
+				load := c.Load(LoadOptions{Every: 60 * time.Millisecond})
 				c.Pass(time.Second)
 				c.Start("n4")
 				moving(t, c)
@@ -109,7 +109,7 @@ func TestAnyFaults(t *testing.T) {
 			t.Parallel()
 			scenario(t, Options{RepairEvery: 5 * time.Second}, func(t *testing.T, c *Cluster) {
 				dice := rand.New(rand.NewPCG(c.Seed(), 8))
-				load := c.Load(LoadOptions{Every: 40 * time.Millisecond})
+				load := c.Load(LoadOptions{Every: 60 * time.Millisecond})
 				for _, name := range anyFaults(dice, 4) {
 					c.Pass(within(dice, 2*time.Second))
 					t.Logf("seed %d: %s", c.Seed(), name)
@@ -131,7 +131,7 @@ func TestDeathWhileLeaving(t *testing.T) {
 			t.Parallel()
 			scenario(t, Options{}, func(t *testing.T, c *Cluster) {
 				c.Join("n4")
-				load := c.Load(LoadOptions{Every: 20 * time.Millisecond})
+				load := c.Load(LoadOptions{Every: 60 * time.Millisecond})
 				c.Pass(2 * time.Second)
 				c.setMember("n2", false)
 				must(t, c.Node("n2").Leave(t.Context()))
@@ -158,7 +158,7 @@ func TestAntiEntropyAlone(t *testing.T) {
 			t.Parallel()
 			scenario(t, Options{RepairEvery: time.Second}, func(t *testing.T, c *Cluster) {
 				load := c.Load(LoadOptions{})
-				c.Pass(3 * time.Second)
+				c.Pass(2 * time.Second)
 				stopLoad(t, load)
 				c.Converge()
 				for _, name := range three {
