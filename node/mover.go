@@ -63,8 +63,11 @@ func (m *mover) init(n *Node) {
 	}
 }
 
-// wake has the mover look again soon.
+// wake has the mover look again soon: who has come back has missed something.
 func (m *mover) wake() {
+	if m.repairer != nil {
+		m.repairer.Poke()
+	}
 	select {
 	case m.woken <- struct{}{}:
 	default:
