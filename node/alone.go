@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/thunderdb/thunderdb/kv"
@@ -15,6 +16,16 @@ import (
 func (n *Node) alone(s *topology.State, p int) bool {
 	at := s.Ring.Replicas(p)
 	return len(s.Live) == 1 && len(at) == 1 && at[0] == s.Self
+}
+
+// allAlone is alone for the keys of all ops, none of which asks for more.
+func (n *Node) allAlone(s *topology.State, ops []kv.Op) bool {
+	if len(s.Live) > 1 || len(s.Ring.Replicas(0)) > 1 {
+		return false
+	}
+	return !slices.ContainsFunc(ops, func(op kv.Op) bool {
+		return op.Need > 1 || !n.alone(s, s.Ring.Partition(op.Key))
+	})
 }
 
 // scratch is what a write needs for a moment, kept for reuse.

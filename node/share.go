@@ -114,8 +114,15 @@ func (h *share) know(ctx context.Context, ring, read uint64) error {
 // read reads exactly what this node holds.
 func (h *share) read(ctx context.Context, ops []kv.Op, results []kv.Result) {
 	if h.batches == nil || len(ops) == 1 {
+		var unwanted []byte // receives values that nobody wants
 		for i := range ops {
-			results[i].Entry, results[i].Err = h.get(ctx, &ops[i], results[i].Entry.Value)
+			if !ops[i].Blind {
+				results[i].Entry, results[i].Err = h.store.Get(ctx, ops[i].Key, results[i].Entry.Value)
+				continue
+			}
+			e, err := h.store.Get(ctx, ops[i].Key, unwanted)
+			unwanted, e.Value = e.Value[:0], nil
+			results[i].Entry, results[i].Err = e, err
 		}
 		return
 	}

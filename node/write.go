@@ -78,6 +78,9 @@ func (n *Node) olds(ctx context.Context, a *admission, ops []kv.Op) []kv.Result 
 		mine[i] = kv.Op{Verb: kv.Get, Key: ops[i].Key, Blind: true}
 	}
 	n.share.read(ctx, mine, olds)
+	if n.allAlone(a.s, ops) {
+		return olds
+	}
 	inParallel(len(ops), func(i int) func() {
 		old, p := &olds[i], a.s.Ring.Partition(ops[i].Key)
 		known := n.knows(a.s, p)

@@ -18,6 +18,7 @@ import (
 // The image and the compose file, for real: three containers whose volumes
 // outlive them, one recreated at a new address, a fourth that joins.
 func TestCompose(t *testing.T) {
+	t.Parallel() // beside the network that is cut
 	c := newCompose(t)
 	t.Cleanup(func() {
 		if t.Failed() {
