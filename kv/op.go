@@ -27,7 +27,7 @@ const (
 	Put    Verb = 2
 	Delete Verb = 3
 
-	// Apply and Promise are what a coordinator asks of a replica; clients never
+	// Apply, Promise and Withdraw are what a coordinator asks of a replica; clients never
 	// do.
 
 	// Apply keeps the entry that Key, Value, ContentType, Expires, Version and
@@ -39,18 +39,21 @@ const (
 	// from now on. The result's Entry is what it holds, with the value. The
 	// error is ErrConflict where a higher version was promised already.
 	Promise Verb = 5
+	// Withdraw takes a Promise of exactly this Version back, for a writer that has
+	// applied nothing under it and never will.
+	Withdraw Verb = 6
 )
 
 // IsWrite reports whether the verb changes its key for a client: it is Put or
 // Delete.
 func (v Verb) IsWrite() bool { return v == Put || v == Delete }
 
-// Internal reports whether the verb is only used between nodes: it is Apply or
-// Promise.
-func (v Verb) Internal() bool { return v == Apply || v == Promise }
+// Internal reports whether the verb is only used between nodes: it is Apply,
+// Promise or Withdraw.
+func (v Verb) Internal() bool { return v == Apply || v == Promise || v == Withdraw }
 
 // String returns the verb as it stands in a batch, or in a message: get, put,
-// delete, apply, promise.
+// delete, apply, promise, withdraw.
 func (v Verb) String() string {
 	switch v {
 	case Get:
@@ -63,6 +66,8 @@ func (v Verb) String() string {
 		return "apply"
 	case Promise:
 		return "promise"
+	case Withdraw:
+		return "withdraw"
 	}
 	return "invalid verb"
 }
@@ -89,10 +94,9 @@ type Op struct {
 	// a majority, All is all of them, any other is that many.
 	Need int
 	// Version is the stamp of an Apply, and the lowest that a Promise leaves
-	// allowed.
+	// allowed, or has left that is withdrawn.
 	Version Version
-	// Deleted says that the entry of an Apply is a tombstone, and that a Promise
-	// is taken back.
+	// Deleted says that the entry of an Apply is a tombstone.
 	Deleted bool
 }
 

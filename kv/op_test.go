@@ -16,6 +16,7 @@ func TestVerbs(t *testing.T) {
 		{"delete", true, false},
 		{"apply", false, true},
 		{"promise", false, true},
+		{"withdraw", false, true},
 		{"invalid verb", false, false},
 	} {
 		if v := Verb(number); v.String() != want.name || v.IsWrite() != want.write || v.Internal() != want.internal {

@@ -85,10 +85,10 @@ func concluded(result kv.Result, held *kv.Result, wanted kv.Version) kv.Result {
 	return result
 }
 
-// findAlone returns what a key holds that nobody else holds, or the zero Entry.
-func (n *Node) findAlone(ctx context.Context, s *topology.State, op *kv.Op, dst []byte) (kv.Entry, kv.Receipt, error) {
+// foundAlone returns what this node's store has said of a key that nobody else
+// holds: the entry, or the zero Entry.
+func foundAlone(s *topology.State, e kv.Entry, err error) (kv.Entry, kv.Receipt, error) {
 	receipt := kv.Receipt{N: 1, Need: 1, Ring: s.Version()}
-	e, err := n.share.get(ctx, op, dst)
 	if err == nil || errors.Is(err, kv.ErrNotFound) {
 		receipt.Answered, err = 1, nil
 	}

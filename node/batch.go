@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,19 +78,29 @@ func (n *Node) retried(ctx context.Context, ops []kv.Op, results []kv.Result, fi
 			again = append(again, i)
 		}
 	}
-	return slices.DeleteFunc(again, func(i int) bool { return overtaken(i, ops, results) })
+	return inTime(again, ops, results)
 }
 
-// overtaken reports whether an operation was refused and a later one on its key
-// was done: then it is too late for the first, whose error says so.
-func overtaken(i int, ops []kv.Op, results []kv.Result) bool {
-	for j := i + 1; j < len(ops); j++ {
-		if results[j].Err == nil && ops[j].Verb.IsWrite() && bytes.Equal(ops[i].Key, ops[j].Key) {
-			results[i].Err = unclear(results[i].Err)
-			return true
+// inTime returns those of the operations to be tried again after which no later
+// one on the same key was done. For the others it is too late, which their errors
+// then say.
+func inTime(again []int, ops []kv.Op, results []kv.Result) []int {
+	if len(again) == 0 {
+		return nil
+	}
+	done := map[string]int{} // by key, the last operation that has changed it
+	for i := range ops {
+		if results[i].Err == nil && ops[i].Verb.IsWrite() {
+			done[string(ops[i].Key)] = i
 		}
 	}
-	return false
+	return slices.DeleteFunc(again, func(i int) bool {
+		late := done[string(ops[i].Key)] > i
+		if late {
+			results[i].Err = unclear(results[i].Err)
+		}
+		return late
+	})
 }
 
 // spread sends each operation to the coordinator of its key under s, all of

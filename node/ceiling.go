@@ -85,18 +85,6 @@ func (n *Node) keepClock(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	tick := time.NewTicker(ceilingEvery)
-	defer tick.Stop()
-	for failing := false; ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		err := raiseCeiling(ctx, meta, n.clock)
-		if err != nil && ctx.Err() == nil && !failing {
-			n.logger.Warn("the clock's ceiling is not saved: writes will stop here", "error", err)
-		}
-		failing = err != nil
-	}
+	return n.every(ctx, ceilingEvery, "the clock's ceiling is not saved: writes will stop here",
+		func(ctx context.Context) error { return raiseCeiling(ctx, meta, n.clock) })
 }

@@ -35,7 +35,7 @@ type heard struct {
 // error is peer.ErrStale where a newer ring has to be learned first, from the
 // node that the error names, or peer.ErrUnavailable.
 func (n *Node) collect(ctx context.Context, s *topology.State, to *reach, key []byte, want asking) ([]quorum.Answer, error) {
-	order := n.inOrder(to)
+	order, absent := n.inOrder(to)
 	replies := make(chan heard, len(order))
 	var shared []byte // the key, for those whose answer nobody may wait for
 	next := 0
@@ -62,59 +62,61 @@ func (n *Node) collect(ctx context.Context, s *topology.State, to *reach, key []
 		op := kv.Op{Verb: kv.Get, Key: key, Blind: !want.value}
 		replies <- heard{to.self, want.value, n.hear(ctx, s, op, want.dst)}
 	}
-	return n.listen(ctx, to, key, replies, &next, len(order), ask)
+	l := listening{to: to, key: key, replies: replies, absent: absent, ask: func() bool {
+		if next == len(order) {
+			return false
+		}
+		ask()
+		return true
+	}}
+	return l.listen(ctx, next)
 }
 
-// listen takes answers until there are enough, and asks one more replica for
-// each that fails, and where all take their time.
-func (n *Node) listen(
-	ctx context.Context, to *reach, key []byte, replies <-chan heard, next *int, room int, ask func(),
-) ([]quorum.Answer, error) {
-	answers := make([]quorum.Answer, 0, room)
-	var faults []error
-	var hedge *time.Timer
-	defer func() {
-		if hedge != nil {
-			hedge.Stop()
-		}
-	}()
-	for len(answers) < to.read.Need {
-		if len(answers)+len(faults) == *next && *next == room {
+// listening is what a read needs to wait for answers.
+type listening struct {
+	to      *reach
+	key     []byte
+	replies <-chan heard
+	absent  []error     // why replicas were not asked
+	ask     func() bool // asks one replica more; false: there is none
+}
+
+// listen takes answers until there are enough. It asks one more replica for each
+// that fails, and where all of those that were asked take their time.
+func (l *listening) listen(ctx context.Context, asked int) ([]quorum.Answer, error) {
+	answers := make([]quorum.Answer, 0, asked)
+	faults := l.absent
+	hedge := time.NewTimer(hedgeAfter)
+	defer hedge.Stop()
+	for len(answers) < l.to.read.Need {
+		if asked == 0 {
 			return nil, &tooFew{
-				key: bytes.Clone(key), faults: faults,
-				receipt: kv.Receipt{N: to.n, Need: to.read.Need, Answered: len(answers)},
+				key: bytes.Clone(l.key), faults: faults,
+				receipt: kv.Receipt{N: l.to.n, Need: l.to.read.Need, Answered: len(answers)},
 			}
 		}
-		var r heard
 		select {
-		case r = <-replies:
-		default:
-			if hedge == nil {
-				hedge = time.NewTimer(hedgeAfter)
-			}
-			select {
-			case r = <-replies:
-			case <-hedge.C:
-				if *next < room {
-					ask()
-					hedge.Reset(hedgeAfter)
+		case r := <-l.replies:
+			asked--
+			switch err := r.result.Err; {
+			case err == nil, errors.Is(err, kv.ErrNotFound):
+				answers = append(answers, quorum.Answer{Replica: r.at, Entry: r.result.Entry, Full: r.full})
+			case errors.Is(err, peer.ErrStale):
+				return nil, &refused{by: l.to.members[r.at].Name, err: err}
+			default:
+				faults = append(faults, err)
+				if l.ask() {
+					asked++
 				}
-				continue
-			case <-ctx.Done():
-				return nil, fmt.Errorf("%d of %d replicas answered for %q, %d are needed: %w",
-					len(answers), to.n, key, to.read.Need, ctx.Err())
 			}
-		}
-		switch err := r.result.Err; {
-		case err == nil, errors.Is(err, kv.ErrNotFound):
-			answers = append(answers, quorum.Answer{Replica: r.at, Entry: r.result.Entry, Full: r.full})
-		case errors.Is(err, peer.ErrStale):
-			return nil, &refused{by: to.members[r.at].Name, err: err}
-		default:
-			faults = append(faults, err)
-			if *next < room {
-				ask()
+		case <-hedge.C:
+			if l.ask() {
+				asked++
+				hedge.Reset(hedgeAfter)
 			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%d of %d replicas answered for %q, %d are needed: %w",
+				len(answers), l.to.n, l.key, l.to.read.Need, ctx.Err())
 		}
 	}
 	return answers, nil
@@ -130,9 +132,10 @@ func (e *refused) Error() string { return e.err.Error() }
 func (e *refused) Unwrap() error { return e.err }
 
 // inOrder returns the places in to.members of the replicas that a read may ask:
-// this node first, then those that answer, then those that have been silent.
-func (n *Node) inOrder(to *reach) []int {
-	order := make([]int, 0, len(to.members))
+// this node first, then those that answer, then those that have been silent. Of
+// the others it says why not.
+func (n *Node) inOrder(to *reach) (order []int, absent []error) {
+	order = make([]int, 0, len(to.members))
 	var slow []int
 	if to.self >= 0 && to.read.Of.Has(to.self) {
 		order = append(order, to.self)
@@ -144,13 +147,14 @@ func (n *Node) inOrder(to *reach) []int {
 		client, err := n.peers.to(m)
 		switch {
 		case err != nil:
+			absent = append(absent, err)
 		case client.Silent() > hedgeAfter:
 			slow = append(slow, at)
 		default:
 			order = append(order, at)
 		}
 	}
-	return append(order, slow...)
+	return append(order, slow...), absent
 }
 
 // hear is askFor of this node.

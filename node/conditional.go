@@ -25,11 +25,9 @@ import (
 //     the condition does not hold, and what it was judged by is not held by
 //     enough to stay, that once more.
 
-// writeIf coordinates a Put or Delete with a condition.
+// writeIf coordinates a Put or Delete with a condition, on a key that others
+// hold, too.
 func (n *Node) writeIf(ctx context.Context, a *admission, op *kv.Op) kv.Result {
-	if n.alone(a.s, a.s.Ring.Partition(op.Key)) && op.Need <= 1 {
-		return n.writeAlone(ctx, a.s, op)
-	}
 	lock, err := n.locks.one(ctx, op.Key)
 	if err != nil {
 		return kv.Result{Err: errLocked(err)}
@@ -70,10 +68,11 @@ func (n *Node) ruledOut(ctx context.Context, a *admission, op *kv.Op) (kv.Result
 
 // ballot is a stamp that was promised for a key, and what the key held.
 type ballot struct {
-	to      reach
-	stamp   kv.Version
-	old     kv.Entry // the newest; zero where nobody holds anything
-	holders quorum.Mask
+	promised *round
+	to       reach
+	stamp    kv.Version
+	old      kv.Entry // the newest; zero where nobody holds anything
+	holders  quorum.Mask
 }
 
 // tryIf is writeIf under one state. Its error is a refused only where nothing
@@ -87,13 +86,13 @@ func (n *Node) tryIf(ctx context.Context, s *topology.State, op *kv.Op) kv.Resul
 	now := n.clock.Now()
 	if !op.If.Holds(&b.old, now) {
 		receipt := kv.Receipt{N: b.to.n, Need: b.to.read.Need, Ring: s.Version()}
-		if e := &b.old; !e.Version.IsZero() && !b.to.write.Reached(b.holders) {
+		if e := &b.old; !n.stays(ctx, s, &b) {
 			e.Version = b.stamp
 			if receipt, err = n.accept(ctx, s, &b, e, 0); err != nil {
 				return kv.Result{Receipt: receipt, Err: err}
 			}
 		} else {
-			n.withdraw(ctx, s, &b, key)
+			n.withdraw(ctx, b.promised)
 		}
 		b.old.Value = nil
 		return kv.Result{Entry: judged(b.old, now), Receipt: receipt, Err: kv.ErrPrecondition}
@@ -108,6 +107,13 @@ func (n *Node) tryIf(ctx context.Context, s *topology.State, op *kv.Op) kv.Resul
 	return kv.Result{
 		Entry: e, Receipt: receipt, Existed: !b.old.Version.IsZero() && b.old.Live(now),
 	}
+}
+
+// stays reports whether what a ballot has found will be found by later reads,
+// too: it is nothing, or held by enough, of whom some may have answered later.
+func (n *Node) stays(ctx context.Context, s *topology.State, b *ballot) bool {
+	return b.old.Version.IsZero() || b.to.write.Reached(b.holders) ||
+		b.to.write.Reached(n.holders(ctx, s, &b.to, &b.old, b.holders))
 }
 
 // prepare has a majority promise a new stamp. The error is kv.ErrConflict where
@@ -131,10 +137,11 @@ func (n *Node) prepare(ctx context.Context, s *topology.State, key []byte, asked
 		}
 		r := n.newRound(s, []kv.Op{{Verb: kv.Promise, Key: key, Version: stamp}}, []reach{to}, nil)
 		r.run(ctx)
-		_, err = r.outcome(ctx, 0)
+		if _, err = r.outcome(ctx, 0); err == nil {
+			return ballotOf(r), nil
+		}
+		n.withdraw(ctx, r)
 		switch {
-		case err == nil:
-			return ballotOf(&to, stamp, key, r.answers(0)), nil
 		case errors.Is(err, peer.ErrStale):
 			return ballot{}, &refused{by: r.staleBy(), err: err}
 		case !r.promised(0):
@@ -150,21 +157,30 @@ func (n *Node) prepare(ctx context.Context, s *topology.State, key []byte, asked
 // way.
 const maxPrepared = 2
 
-// ballotOf returns what those hold who have promised a stamp.
-func ballotOf(to *reach, stamp kv.Version, key []byte, answers []quorum.Answer) ballot {
-	b := ballot{to: *to, stamp: stamp}
+// ballotOf returns what those hold who have given the promises of a round.
+func ballotOf(r *round) ballot {
+	b := ballot{promised: r, to: r.to[0], stamp: r.ops[0].Version}
+	answers := r.answers(0)
 	if at, holders := quorum.Newest(answers); at >= 0 {
 		b.old, b.holders = answers[at].Entry, holders
-		b.old.Key = key
+		b.old.Key = r.ops[0].Key
 	}
 	return b
 }
 
-// withdraw gives promises back under which nothing was applied. Who does not
-// hear of it settles that later.
-func (n *Node) withdraw(ctx context.Context, s *topology.State, b *ballot, key []byte) {
-	op := kv.Op{Verb: kv.Promise, Key: key, Version: b.stamp, Deleted: true}
-	n.newRound(s, []kv.Op{op}, []reach{b.to}, nil).run(ctx)
+// withdraw gives back what a round has promised, when the last promise was given:
+// nothing was applied under that stamp, and never will be. Nobody waits for it;
+// who does not hear of it settles that later.
+func (n *Node) withdraw(ctx context.Context, r *round) {
+	ctx = context.WithoutCancel(ctx)
+	n.tails.Go(func() {
+		<-r.ended
+		ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
+		defer cancel()
+		op := r.ops[0]
+		op.Verb = kv.Withdraw
+		n.newRound(r.s, []kv.Op{op}, r.to, nil).run(ctx)
+	})
 }
 
 // accept has an entry applied under the stamp that was promised. After an error
@@ -217,21 +233,27 @@ func noConflict(err error) error {
 	return err
 }
 
-// settlePromises ends promises that were not kept for a while.
-func (n *Node) settlePromises(ctx context.Context) {
+// settlePromises ends promises that were not kept for a while. Its error is that
+// of the last one that could not be.
+func (n *Node) settlePromises(ctx context.Context) (err error) {
 	for _, key := range n.share.promises.overdue(time.Now().Add(-promiseAge)) {
-		a, err := n.admit(ctx, 0, 0)
-		if err != nil {
-			return
+		if failed := n.settlePromise(ctx, key); failed != nil {
+			err = failed
 		}
-		if !holds(a.s, n.id, a.s.Ring.Partition(key)) {
-			n.share.promises.drop(key) // its vote counts no more, and what it holds is deleted
-			a.release()
-			continue
-		}
-		if _, _, err := n.restamp(ctx, a.s, key); err != nil {
-			n.logger.Debug("a conditional write that failed half-way is not settled yet", "error", err)
-		}
-		a.release()
 	}
+	return err
+}
+
+func (n *Node) settlePromise(ctx context.Context, key []byte) error {
+	a, err := n.admit(ctx, 0, 0)
+	if err != nil {
+		return err
+	}
+	defer a.release()
+	if !holds(a.s, n.id, a.s.Ring.Partition(key)) {
+		n.share.promises.drop(key) // its vote counts no more, and what it holds is deleted
+		return nil
+	}
+	_, _, err = n.restamp(ctx, a.s, key)
+	return err
 }

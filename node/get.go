@@ -74,7 +74,8 @@ const maxOvertaken = 16
 func (n *Node) seek(ctx context.Context, s *topology.State, op *kv.Op, dst []byte) (kv.Entry, kv.Receipt, error) {
 	p := s.Ring.Partition(op.Key)
 	if n.alone(s, p) && op.Need <= 1 {
-		return n.findAlone(ctx, s, op, dst)
+		e, err := n.share.get(ctx, op, dst)
+		return foundAlone(s, e, err)
 	}
 	receipt := kv.Receipt{N: 1, Need: 1, Ring: s.Version()}
 	to, err := reachOf(s, p, op.Need, n.id)

@@ -20,11 +20,8 @@ func (n *Node) getAll(ctx context.Context, a *admission, ops []kv.Op, results []
 	if n.allAlone(a.s, ops) {
 		n.share.read(ctx, ops, results)
 		for i := range results {
-			receipt := kv.Receipt{N: 1, Need: 1, Ring: a.s.Version()}
-			if results[i].Err == nil || errors.Is(results[i].Err, kv.ErrNotFound) {
-				receipt.Answered = 1
-			}
-			results[i] = n.shown(results[i].Entry, results[i].Err)
+			e, receipt, err := foundAlone(a.s, results[i].Entry, results[i].Err)
+			results[i] = n.shown(e, err)
 			results[i].Receipt = receipt
 		}
 		return
@@ -72,7 +69,7 @@ func (n *Node) newMany(a *admission, ops []kv.Op) *many {
 		if err != nil {
 			continue
 		}
-		order := n.inOrder(&to)
+		order, _ := n.inOrder(&to)
 		if len(order) < to.read.Need {
 			continue
 		}

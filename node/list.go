@@ -67,14 +67,16 @@ func parseCursor(text string, partitions int) (place, error) {
 // kv.ErrNoScan, ErrNotReady, and peer.ErrUnavailable where a member that may
 // hold keys does not answer: a listing never leaves keys out silently.
 func (n *Node) List(ctx context.Context, req ListRequest) (Page, error) {
-	page, err := n.page(ctx, req)
-	var stale *refused
-	if errors.As(err, &stale) {
-		if err = n.learnFrom(ctx, stale.by); err == nil {
-			page, err = n.page(ctx, req)
+	for attempt := 0; ; attempt++ {
+		page, err := n.page(ctx, req)
+		var stale *refused
+		if !errors.As(err, &stale) || attempt == maxRefused {
+			return page, giveUp(err)
+		}
+		if err := n.learnFrom(ctx, stale.by); err != nil {
+			return Page{}, fmt.Errorf("refresh the ring: %w: %s", peer.ErrUnavailable, err.Error())
 		}
 	}
-	return page, giveUp(err)
 }
 
 // page is List under the ring that is known now.

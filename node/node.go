@@ -122,7 +122,7 @@ func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, lo
 // newShare returns what a node holds as a replica.
 func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 	h := &share{
-		id: n.id, name: n.cfg.Name, store: n.store, clock: n.clock, keeper: n.keeper, logger: n.logger,
+		name: n.cfg.Name, store: n.store, keeper: n.keeper,
 	}
 	durable, _ := n.store.(kv.Durable)
 	h.lasts = durable != nil && durable.Durable()

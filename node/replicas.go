@@ -121,7 +121,6 @@ type digestRequest struct {
 	Ring       uint64 `json:"ring"`
 	Read       uint64 `json:"read"`
 	Compare    uint64 `json:"compare,omitempty"`
-	Storage    uint64 `json:"storage,string"` // whom it is meant for
 	Partitions []int  `json:"partitions"`
 }
 
@@ -137,8 +136,7 @@ func (o *otherReplica) Digests(ctx context.Context, partitions []int) ([]antient
 	}
 	var out digestAnswer
 	err = client.Ask(ctx, digestQuestion, digestRequest{
-		Ring: o.s.Version(), Read: o.s.Read.Version(), Compare: o.compare,
-		Storage: o.member.Storage, Partitions: partitions,
+		Ring: o.s.Version(), Read: o.s.Read.Version(), Compare: o.compare, Partitions: partitions,
 	}, &out)
 	return out.Digests, err
 }
@@ -149,15 +147,14 @@ func (n *Node) answerDigests(ctx context.Context, raw json.RawMessage) (any, err
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return nil, fmt.Errorf("read %s: %w", digestQuestion, err)
 	}
-	if in.Storage != n.id {
-		return nil, fmt.Errorf("%w: the store that is meant is another", peer.ErrForeign)
-	}
 	if slices.ContainsFunc(in.Partitions, func(p int) bool { return p < 0 || p >= n.cfg.Partitions }) {
 		return nil, fmt.Errorf("read %s: no such partition", digestQuestion)
 	}
-	if err := n.share.open(ctx, in.Ring, in.Read, in.Compare); err != nil {
+	s, err := n.share.open(ctx, in.Ring, in.Read, in.Compare)
+	if err != nil {
 		return nil, err
 	}
+	defer s.Release()
 	own := ownReplica{n.share}
 	digests, err := own.Digests(ctx, in.Partitions)
 	return digestAnswer{Digests: digests}, err

@@ -18,7 +18,7 @@ import (
 	"github.com/thunderdb/thunderdb/ring"
 )
 
-// round has operations of one kind, Apply or Promise, performed by all replicas
+// round has operations of one kind, Apply, Promise or Withdraw, performed by all replicas
 // of their keys at once, and counts who did.
 //
 // It is over for its caller as soon as every operation is decided: a replica
@@ -34,7 +34,8 @@ type round struct {
 	votes   []vote     // by operation
 	open    int        // operations that are not decided
 	decided chan struct{}
-	stale   string // a node that knows a newer ring than s; "" for none
+	ended   chan struct{} // closed when nothing of it is on its way any more
+	stale   string        // a node that knows a newer ring than s; "" for none
 }
 
 // vote is what the replicas said to one operation.
@@ -45,7 +46,7 @@ type vote struct {
 	newer   bool       // somebody holds a newer version
 	met     kv.Version // the newest that was promised or held where a promise was refused
 	over    bool
-	answers []quorum.Answer // of a Promise: what those who promised hold
+	answers []quorum.Answer // of a Promise: what those who gave it hold
 	faults  []error
 }
 
@@ -60,7 +61,7 @@ type leg struct {
 // newRound prepares a round. Replicas that are known to hold an operation's
 // entry already are counted in by have, unless it is nil.
 func (n *Node) newRound(s *topology.State, ops []kv.Op, to []reach, have []quorum.Mask) *round {
-	r := &round{node: n, s: s, ops: ops, to: to, votes: make([]vote, len(ops)), decided: make(chan struct{})}
+	r := &round{node: n, s: s, ops: ops, to: to, votes: make([]vote, len(ops)), decided: make(chan struct{}), ended: make(chan struct{})}
 	r.open = len(ops)
 	for i := range r.votes {
 		if have != nil {
@@ -83,11 +84,12 @@ func (r *round) run(ctx context.Context) {
 	}
 	work, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	var own *leg
-	var left atomic.Int32 // legs that others perform, and one
+	var left atomic.Int32 // legs that others perform, and that of this node
 	left.Store(1)
 	end := func() {
 		if left.Add(-1) == 0 {
 			cancel()
+			close(r.ended)
 		}
 	}
 	for _, l := range legs {
@@ -106,11 +108,11 @@ func (r *round) run(ctx context.Context) {
 			r.took(l, r.give(work, client, l))
 		})
 	}
-	end()
 	if own != nil {
 		r.node.share.serve(ctx, &own.call)
 		r.took(own, nil)
 	}
+	end()
 	select {
 	case <-r.decided:
 	case <-ctx.Done():
@@ -220,7 +222,7 @@ func (r *round) took(l *leg, err error) {
 func (r *round) count(at, bit int, m *ring.Member, result *kv.Result) {
 	op, v := &r.ops[at], &r.votes[at]
 	switch {
-	case result.Err == nil && op.Verb == kv.Promise:
+	case result.Err == nil && op.Verb != kv.Apply:
 		v.yes = v.yes.With(bit)
 		v.answers = append(v.answers, quorum.Answer{Replica: bit, Entry: result.Entry})
 	case result.Err == nil && result.Entry.Version == op.Version:

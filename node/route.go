@@ -66,19 +66,28 @@ func giveUp(err error) error {
 }
 
 // route has the first replica of an operation's key that can be reached
-// coordinate it. It returns which node has refused, if one did.
+// coordinate it; a read this node, where it is one. It returns which node has
+// refused, if one did.
 //
 // An operation is tried at another replica only where it is certain that
 // nothing of it was sent, or where it changes nothing.
 func (n *Node) route(ctx context.Context, s *topology.State, op *kv.Op, dst []byte) (kv.Result, string) {
 	p := s.Ring.Partition(op.Key)
-	if !op.Verb.IsWrite() && n.coordinates(s, p) {
-		return n.coordinateHere(ctx, s, op, dst), n.cfg.Name
-	}
 	var faults []error
+	tried := false // here
+	if !op.Verb.IsWrite() && n.coordinates(s, p) {
+		result := n.coordinateHere(ctx, s, op, dst)
+		if !errors.Is(result.Err, peer.ErrUnavailable) || ctx.Err() != nil || len(s.Read.Replicas(p)) == 1 {
+			return result, n.cfg.Name
+		}
+		tried, faults = true, append(faults, result.Err)
+	}
 	for _, at := range n.coordinators(s, p) {
 		m := &s.Read.Members()[at]
 		if m.Storage == n.id {
+			if tried {
+				continue
+			}
 			return n.coordinateHere(ctx, s, op, dst), n.cfg.Name
 		}
 		result := n.forward(ctx, s, m, op)

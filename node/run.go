@@ -32,14 +32,17 @@ const (
 	writing
 	conditional
 	blind // a put that nobody wants an answer of
+	unfit // no operation of a client
 )
 
 func (n *Node) kindOf(s *topology.State, op *kv.Op) kind {
 	switch {
 	case !n.coordinates(s, s.Ring.Partition(op.Key)):
 		return foreign
-	case !op.Verb.IsWrite():
+	case op.Verb == kv.Get:
 		return reading
+	case !op.Verb.IsWrite():
+		return unfit
 	case op.If != nil:
 		return conditional
 	case op.Verb == kv.Put && op.Blind:

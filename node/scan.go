@@ -13,9 +13,11 @@ import (
 // tombstones and expired entries included. Its errors are peer.ErrStale for
 // whoever does not know the newest ring, kv.ErrNoScan, and the store's.
 func (n *Node) Scan(ctx context.Context, req peer.ScanRequest) (peer.ScanPage, error) {
-	if err := n.share.open(ctx, req.Ring, req.Read, req.Compare); err != nil {
+	s, err := n.share.open(ctx, req.Ring, req.Read, req.Compare)
+	if err != nil {
 		return peer.ScanPage{}, err
 	}
+	defer s.Release()
 	page, err := n.share.scan(ctx, req)
 	return page.ScanPage, err
 }

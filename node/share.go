@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/node/antientropy"
 	"github.com/thunderdb/thunderdb/node/peer"
@@ -22,22 +20,19 @@ import (
 //
 //  1. A call whose sender does not know the newest ring version that this node
 //     was compared for is refused, and so is one under versions that are over:
-//     see [topology.State.Refuses].
+//     see [topology.State.RefusesRead] and RefusesWrite.
 //  2. No entry older than what was promised for its key is applied.
 //  3. The digests follow what is applied.
 //
 // It knows nothing of quorums.
 type share struct {
-	id      uint64 // storage identity
 	name    string
 	store   kv.Store
 	lasts   bool           // the store is kv.Durable
 	batches kv.BatchGetter // the store where it is one, else nil
 	repeats bool           // the store asks a server again where an answer was lost
-	clock   *kv.Clock
 	keeper  *topology.Keeper
 	trees   *antientropy.Trees // nil where the store cannot be scanned
-	logger  hclog.Logger
 
 	// fence is held shared while entries are applied, and alone where something
 	// is to hold for all that come after: a seal, a promise.
@@ -73,10 +68,15 @@ func (h *share) serve(ctx context.Context, call *peer.Call) {
 		for end < len(call.Ops) && call.Ops[end].Verb == call.Ops[i].Verb {
 			end++
 		}
-		if call.Ops[i].Verb == kv.Promise {
-			h.promise(ctx, call.Ring, call.Ops[i:end], call.Results[i:end])
-		} else {
-			h.apply(ctx, call.Ring, call.Ops[i:end], call.Results[i:end])
+		switch ops, results := call.Ops[i:end], call.Results[i:end]; ops[0].Verb {
+		case kv.Apply:
+			h.apply(ctx, call.Ring, ops, results)
+		case kv.Promise:
+			h.promise(ctx, call.Ring, ops, results)
+		case kv.Withdraw:
+			h.withdraw(ops, results)
+		default:
+			failAll(results, fmt.Errorf("%s is not for a replica", ops[0].Verb))
 		}
 		i = end
 	}
@@ -121,7 +121,10 @@ func (h *share) read(ctx context.Context, ops []kv.Op, results []kv.Result) {
 				continue
 			}
 			e, err := h.store.Get(ctx, ops[i].Key, unwanted)
-			unwanted, e.Value = e.Value[:0], nil
+			if cap(e.Value) > cap(unwanted) {
+				unwanted = e.Value[:0]
+			}
+			e.Value = nil
 			results[i].Entry, results[i].Err = e, err
 		}
 		return
@@ -243,10 +246,17 @@ func (h *share) change(entries []kv.Entry, do func() error, applied []kv.Applied
 	return err
 }
 
+// withdraw takes promises back.
+func (h *share) withdraw(ops []kv.Op, results []kv.Result) {
+	for i := range ops {
+		h.promises.withdraw(ops[i].Key, ops[i].Version)
+		results[i] = kv.Result{}
+	}
+}
+
 // promise has this replica refuse what is older than each operation's version,
-// and answers what it holds. One that is in the way of that, or was promised,
-// is refused; the version of the result's entry says by what. An operation that
-// is Deleted takes a promise back.
+// and answers what it holds. What is held, or was promised, that is as new or
+// newer is in its way; the version of the result's entry says what.
 func (h *share) promise(ctx context.Context, ring uint64, ops []kv.Op, results []kv.Result) {
 	given := false
 	for i := range ops {
@@ -255,9 +265,6 @@ func (h *share) promise(ctx context.Context, ring uint64, ops []kv.Op, results [
 		switch made := h.promises.of(ops[i].Key); {
 		case s.RefusesWrite(ring):
 			results[i] = kv.Result{Err: errStale(h.name, s)}
-		case ops[i].Deleted:
-			h.promises.withdraw(ops[i].Key, ops[i].Version)
-			results[i] = kv.Result{}
 		case ops[i].Version.Compare(made) < 0:
 			results[i] = kv.Result{Entry: kv.Entry{Key: ops[i].Key, Version: made}, Err: errPromised(h.name, ops[i].Key)}
 		default:
@@ -272,7 +279,7 @@ func (h *share) promise(ctx context.Context, ring uint64, ops []kv.Op, results [
 	}
 	err := h.promises.save(ctx)
 	for i := range ops {
-		if results[i].Err != nil || ops[i].Deleted {
+		if results[i].Err != nil {
 			continue
 		}
 		if err != nil {
@@ -302,21 +309,25 @@ func errPromised(name string, key []byte) error {
 	return fmt.Errorf("%s has promised %q to a newer write: %w", name, key, kv.ErrConflict)
 }
 
-// open admits whoever reads many entries at once; for a comparison under a ring
-// version that is not in force yet (0: it is none) it seals this replica first.
-func (h *share) open(ctx context.Context, ring, read, compare uint64) error {
+// open admits whoever reads many entries at once, until the state that it
+// returns is released: nothing is deleted meanwhile that is no longer this
+// node's. For a comparison under a ring version that is not in force yet (0: it
+// is none) it seals this replica first.
+func (h *share) open(ctx context.Context, ring, read, compare uint64) (*topology.State, error) {
 	if err := h.know(ctx, max(ring, compare), read); err != nil {
-		return err
+		return nil, err
 	}
 	if compare > 0 {
 		if err := h.seal(ctx, compare); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if s := h.keeper.State(); s.RefusesRead(ring, read) {
-		return errStale(h.name, s)
+	s := h.keeper.Acquire()
+	if s.RefusesRead(ring, read) {
+		s.Release()
+		return nil, errStale(h.name, s)
 	}
-	return nil
+	return s, nil
 }
 
 // seal has this replica refuse, from now on, whoever does not know a ring

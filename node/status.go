@@ -109,9 +109,9 @@ func (n *Node) change(s *topology.State, view *membership.View) *Change {
 	if s.Settled() {
 		return nil
 	}
-	c := &Change{To: s.Version(), WaitingFor: n.keeper.Waiting(view), BytesMoved: n.mover.moved.Load()}
+	c := &Change{To: s.Version(), WaitingFor: n.keeper.Waiting(view), BytesMoved: n.mover.handover.moved.Load()}
 	c.BytesToMove = c.BytesMoved
-	if left := n.mover.left.Load(); left > 0 { // what a partition holds here, about
+	if left := n.mover.handover.left.Load(); left > 0 { // what a partition holds here, about
 		if held := s.Ring.Partitions() * len(s.Ring.Replicas(0)) / len(s.Ring.Members()); held > 0 {
 			c.BytesToMove += n.Stats().Bytes / int64(held) * left
 		}

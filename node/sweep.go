@@ -21,18 +21,8 @@ func (n *Node) sweep(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for failing := false; ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	return n.every(ctx, sweepInterval, "expired entries are not swept for now", func(ctx context.Context) error {
 		_, err := expirer.Expire(ctx, n.clock.Now(), sweepBudget)
-		if err != nil && ctx.Err() == nil && !failing {
-			n.logger.Warn("expired entries are not swept for now", "error", err)
-		}
-		failing = err != nil
-	}
+		return err
+	})
 }

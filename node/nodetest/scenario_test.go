@@ -183,7 +183,7 @@ func TestExpiryDuringRepairAndHandOver(t *testing.T) {
 	t.Parallel()
 	scenario(t, Options{RepairEvery: 500 * time.Millisecond}, func(t *testing.T, c *Cluster) {
 		const keys = 60
-		begun := time.Now()
+		begun := time.Now().Truncate(time.Millisecond) // as expiry is kept
 		due := func(i int) time.Time { return begun.Add(time.Duration(2+i/4) * time.Second) }
 		key := func(i int) []byte { return fmt.Appendf(nil, "brief%d", i) }
 		for i := range keys {
@@ -202,7 +202,7 @@ func TestExpiryDuringRepairAndHandOver(t *testing.T) {
 					case r.Err == nil && r.Entry.Expires != due(i).UnixMilli():
 						t.Errorf("%q expires at %d, not %d", key(i), r.Entry.Expires, due(i).UnixMilli())
 					case errors.Is(r.Err, kv.ErrNotFound) && time.Now().Before(due(i)):
-						t.Errorf("%s: %q is gone before its time", name, key(i))
+						t.Errorf("%s at %v: %q is gone before its time, %v", name, time.Now(), key(i), due(i))
 					}
 				}
 			}

@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/thunderdb/thunderdb/node/antientropy"
+	"github.com/thunderdb/thunderdb/node/topology"
+	"github.com/thunderdb/thunderdb/ring"
+)
+
+// handover is how far this node is with comparing its partitions for a change
+// of the ring.
+type handover struct {
+	left, moved atomic.Int64 // partitions, and bytes that came here
+
+	mu       sync.Mutex              // guards what follows
+	version  uint64                  // of the ring that compared is about
+	compared map[int]map[uint64]bool // by partition, the identities it was compared with
+}
+
+// Compare implements topology.Data.
+func (m *mover) Compare(ctx context.Context, version uint64, tasks []topology.Task) error {
+	if err := m.n.share.seal(ctx, version); err != nil {
+		return err
+	}
+	if m.repairer == nil {
+		return nil // a cache lists nothing: what moves here is a miss
+	}
+	m.begin(version, len(tasks))
+	failed := map[uint64]error{}
+	for {
+		work, lacking := m.sources(tasks, failed)
+		m.handover.left.Store(int64(lacking.partitions))
+		if len(work) == 0 {
+			return lacking.error(failed)
+		}
+		if !m.pull(ctx, version, work, failed) {
+			return errors.Join(ctx.Err(), errors.Join(slices.Collect(maps.Values(failed))...))
+		}
+	}
+}
+
+// begin forgets what was compared for another version.
+func (m *mover) begin(version uint64, tasks int) {
+	m.handover.mu.Lock()
+	defer m.handover.mu.Unlock()
+	m.handover.left.Store(int64(tasks))
+	if m.handover.version != version {
+		m.handover.version, m.handover.compared = version, map[int]map[uint64]bool{}
+		m.handover.moved.Store(0)
+	}
+}
+
+// source is a member, and the partitions that are to be compared with it.
+type source struct {
+	member     *ring.Member
+	partitions []int
+}
+
+// lack is what cannot be compared for now.
+type lack struct {
+	partitions int // that are not done
+	stuck      int // of them, that nobody is left for
+	group      topology.Group
+}
+
+func (l *lack) error(failed map[uint64]error) error {
+	if l.stuck == 0 {
+		return nil
+	}
+	names := make([]string, len(l.group.Members))
+	for i, m := range l.group.Members {
+		names[i] = m.Name
+	}
+	return fmt.Errorf("%d partitions wait for %d of %v: %w",
+		l.stuck, l.group.Need, names, errors.Join(slices.Collect(maps.Values(failed))...))
+}
+
+// sources chooses whom to compare the tasks' partitions with next, without
+// those that have failed.
+func (m *mover) sources(tasks []topology.Task, failed map[uint64]error) (map[uint64]*source, lack) {
+	m.handover.mu.Lock()
+	defer m.handover.mu.Unlock()
+	work := map[uint64]*source{}
+	var lacking lack
+	for i := range tasks {
+		p := tasks[i].Partition
+		chosen, stuck := choose(&tasks[i], m.handover.compared[p], failed)
+		for _, member := range chosen {
+			if work[member.Storage] == nil {
+				work[member.Storage] = &source{member: member}
+			}
+			work[member.Storage].partitions = append(work[member.Storage].partitions, p)
+		}
+		if len(chosen) > 0 || stuck != nil {
+			lacking.partitions++
+		}
+		if stuck != nil {
+			lacking.stuck++
+			lacking.group = *stuck
+		}
+	}
+	return work, lacking
+}
+
+// choose returns whom to compare a task's partition with next, given whom it
+// was compared with; and a group that cannot be completed, or nil.
+func choose(task *topology.Task, compared map[uint64]bool, failed map[uint64]error) (next []*ring.Member, stuck *topology.Group) {
+	chosen := map[uint64]bool{}
+	for i := range task.Groups {
+		g := &task.Groups[i]
+		missing := g.Need
+		for at := range g.Members {
+			if id := g.Members[at].Storage; compared[id] || chosen[id] {
+				missing--
+			}
+		}
+		for at := range g.Members {
+			member := &g.Members[at]
+			id := member.Storage
+			if missing <= 0 || compared[id] || chosen[id] || failed[id] != nil {
+				continue
+			}
+			chosen[id] = true
+			next = append(next, member)
+			missing--
+		}
+		if missing > 0 {
+			stuck = g
+		}
+	}
+	return next, stuck
+}
+
+// pull fetches from all sources at once what this node lacks, and keeps in mind
+// what was compared and who has failed. It reports whether anything was done.
+func (m *mover) pull(ctx context.Context, version uint64, work map[uint64]*source, failed map[uint64]error) bool {
+	var mu sync.Mutex // guards failed, progress
+	progress := false
+	var pulling sync.WaitGroup
+	s := m.n.keeper.State()
+	for id, from := range work {
+		pulling.Go(func() {
+			other := &otherReplica{n: m.n, member: from.member, s: s, compare: version}
+			moved, err := antientropy.Pull(ctx, &ownReplica{m.n.share}, other, from.partitions, m.options)
+			m.keep(moved.Done, id)
+			mu.Lock()
+			defer mu.Unlock()
+			progress = progress || len(moved.Done) > 0
+			if err != nil || len(moved.Done) < len(from.partitions) {
+				failed[id] = errors.Join(err, fmt.Errorf("%d of %d partitions were compared with %s",
+					len(moved.Done), len(from.partitions), from.member.Name))
+				progress = true // others may do instead
+			}
+		})
+	}
+	pulling.Wait()
+	return progress && ctx.Err() == nil
+}
+
+// keep keeps in mind which partitions were compared with an identity.
+func (m *mover) keep(partitions []int, with uint64) {
+	m.handover.mu.Lock()
+	defer m.handover.mu.Unlock()
+	for _, p := range partitions {
+		if m.handover.compared[p] == nil {
+			m.handover.compared[p] = map[uint64]bool{}
+		}
+		m.handover.compared[p][with] = true
+	}
+	m.handover.left.Store(max(0, m.handover.left.Load()-int64(len(partitions))))
+}
