@@ -44,15 +44,15 @@ func (c *Clock) Now() int64 { return c.wall().UnixMilli() }
 // Begin makes every later reading be above Unix millisecond ms: the ceiling
 // that an earlier process of this node has left.
 func (c *Clock) Begin(ms int64) {
-	raise(&c.last, reading(ms)|1<<counterBits-1)
+	raise(&c.last, Reading(ms)|1<<counterBits-1)
 }
 
 // Limit raises the ceiling to Unix millisecond ms. Whoever keeps it calls it
 // once it is saved, so that a later process begins above all readings given.
-func (c *Clock) Limit(ms int64) { raise(&c.ceiling, reading(ms)) }
+func (c *Clock) Limit(ms int64) { raise(&c.ceiling, Reading(ms)) }
 
-// reading returns the lowest reading of a Unix millisecond.
-func reading(ms int64) uint64 {
+// Reading returns the lowest reading of a Unix millisecond, as in [Version.Time].
+func Reading(ms int64) uint64 {
 	return uint64(max(ms, 0)) << counterBits // a time before 1970 would become the highest
 }
 
@@ -71,7 +71,7 @@ func raise(number *atomic.Uint64, to uint64) {
 // carries into the milliseconds, so the clock runs ahead rather than repeat.
 // The error is ErrClockCeiling.
 func (c *Clock) Next(n int) (uint64, error) {
-	wall := reading(c.Now())
+	wall := Reading(c.Now())
 	for {
 		last := c.last.Load()
 		first := max(last+1, wall)
@@ -89,7 +89,7 @@ func (c *Clock) Next(n int) (uint64, error) {
 // that is far ahead of the wall clock is ignored: a clock that is wrong must
 // not spread.
 func (c *Clock) Observe(t uint64) {
-	if t > c.last.Load() && t <= reading(c.Now()+maxDrift.Milliseconds()) {
+	if t > c.last.Load() && t <= Reading(c.Now()+maxDrift.Milliseconds()) {
 		raise(&c.last, t)
 	}
 }

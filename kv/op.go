@@ -27,8 +27,8 @@ const (
 	Put    Verb = 2
 	Delete Verb = 3
 
-	// Apply, Promise and Withdraw are what a coordinator asks of a replica; clients never
-	// do.
+	// Apply, Promise, Withdraw and Drop are what a coordinator asks of a replica;
+	// clients never do.
 
 	// Apply keeps the entry that Key, Value, ContentType, Expires, Version and
 	// Deleted make, where it supersedes the one that the replica holds. The
@@ -42,6 +42,9 @@ const (
 	// Withdraw takes a Promise of exactly this Version back, for a writer that has
 	// applied nothing under it and never will.
 	Withdraw Verb = 6
+	// Drop removes the key's entry where it is exactly of this Version, without a
+	// trace.
+	Drop Verb = 7
 )
 
 // IsWrite reports whether the verb changes its key for a client: it is Put or
@@ -49,11 +52,11 @@ const (
 func (v Verb) IsWrite() bool { return v == Put || v == Delete }
 
 // Internal reports whether the verb is only used between nodes: it is Apply,
-// Promise or Withdraw.
-func (v Verb) Internal() bool { return v == Apply || v == Promise || v == Withdraw }
+// Promise, Withdraw or Drop.
+func (v Verb) Internal() bool { return v >= Apply && v <= Drop }
 
 // String returns the verb as it stands in a batch, or in a message: get, put,
-// delete, apply, promise, withdraw.
+// delete, apply, promise, withdraw, drop.
 func (v Verb) String() string {
 	switch v {
 	case Get:
@@ -68,6 +71,8 @@ func (v Verb) String() string {
 		return "promise"
 	case Withdraw:
 		return "withdraw"
+	case Drop:
+		return "drop"
 	}
 	return "invalid verb"
 }
@@ -93,8 +98,8 @@ type Op struct {
 	// Need is how many replicas must answer a read or acknowledge a write: 0 is
 	// a majority, All is all of them, any other is that many.
 	Need int
-	// Version is the stamp of an Apply, and the lowest that a Promise leaves
-	// allowed, or has left that is withdrawn.
+	// Version is the stamp of an Apply, the lowest that a Promise leaves allowed,
+	// or has left that is withdrawn, and what a Drop removes.
 	Version Version
 	// Deleted says that the entry of an Apply is a tombstone.
 	Deleted bool

@@ -17,6 +17,7 @@ func TestVerbs(t *testing.T) {
 		{"apply", false, true},
 		{"promise", false, true},
 		{"withdraw", false, true},
+		{"drop", false, true},
 		{"invalid verb", false, false},
 	} {
 		if v := Verb(number); v.String() != want.name || v.IsWrite() != want.write || v.Internal() != want.internal {

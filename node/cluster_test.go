@@ -89,7 +89,8 @@ func (c *cluster) startOver(name string, store kv.Store) *Node {
 	}}
 	c.mu.Unlock()
 	s.Node, err = New(c.t.Context(), Config{
-		Name: name, Boot: boot, Founder: name == "n1", Replicas: c.replicas, Partitions: testPartitions, Timeout: 5 * time.Second, Wall: c.now,
+		Name: name, Boot: boot, Founder: name == "n1", Replicas: c.replicas, Partitions: testPartitions,
+		Timeout: 5 * time.Second, Wall: c.now,
 	}, store, s, hclog.NewNullLogger())
 	if err != nil {
 		c.t.Error(err)

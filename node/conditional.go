@@ -237,14 +237,15 @@ func noConflict(err error) error {
 // of the last one that could not be.
 func (n *Node) settlePromises(ctx context.Context) (err error) {
 	for _, key := range n.share.promises.overdue(time.Now().Add(-promiseAge)) {
-		if failed := n.settlePromise(ctx, key); failed != nil {
+		if failed := n.settle(ctx, key); failed != nil {
 			err = failed
 		}
 	}
 	return err
 }
 
-func (n *Node) settlePromise(ctx context.Context, key []byte) error {
+// settle gives what a key holds a new stamp, where this node is a replica of it.
+func (n *Node) settle(ctx context.Context, key []byte) error {
 	a, err := n.admit(ctx, 0, 0)
 	if err != nil {
 		return err

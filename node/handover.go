@@ -22,6 +22,7 @@ type handover struct {
 	mu       sync.Mutex              // guards what follows
 	version  uint64                  // of the ring that compared is about
 	compared map[int]map[uint64]bool // by partition, the identities it was compared with
+	horizons map[int]uint64          // by partition, the highest of theirs
 }
 
 // Compare implements topology.Data.
@@ -38,7 +39,10 @@ func (m *mover) Compare(ctx context.Context, version uint64, tasks []topology.Ta
 		work, lacking := m.sources(tasks, failed)
 		m.handover.left.Store(int64(lacking.partitions))
 		if len(work) == 0 {
-			return lacking.error(failed)
+			if err := lacking.error(failed); err != nil {
+				return err
+			}
+			return m.takeHorizons(ctx)
 		}
 		if !m.pull(ctx, version, work, failed) {
 			return errors.Join(ctx.Err(), errors.Join(slices.Collect(maps.Values(failed))...))
@@ -53,6 +57,7 @@ func (m *mover) begin(version uint64, tasks int) {
 	m.handover.left.Store(int64(tasks))
 	if m.handover.version != version {
 		m.handover.version, m.handover.compared = version, map[int]map[uint64]bool{}
+		m.handover.horizons = map[int]uint64{}
 		m.handover.moved.Store(0)
 	}
 }
@@ -147,9 +152,10 @@ func (m *mover) pull(ctx context.Context, version uint64, work map[uint64]*sourc
 	s := m.n.keeper.State()
 	for id, from := range work {
 		pulling.Go(func() {
-			other := &otherReplica{n: m.n, member: from.member, s: s, compare: version}
-			moved, err := antientropy.Pull(ctx, &ownReplica{m.n.share}, other, from.partitions, m.options)
-			m.keep(moved.Done, id)
+			other := &otherReplica{n: m.n, member: from.member, s: s, compare: version, horizons: map[int]uint64{}}
+			own := &ownReplica{h: m.n.share, withPartition: true}
+			moved, err := antientropy.Pull(ctx, own, other, from.partitions, m.options)
+			m.keep(moved.Done, id, other.horizons)
 			mu.Lock()
 			defer mu.Unlock()
 			progress = progress || len(moved.Done) > 0
@@ -164,8 +170,9 @@ func (m *mover) pull(ctx context.Context, version uint64, work map[uint64]*sourc
 	return progress && ctx.Err() == nil
 }
 
-// keep keeps in mind which partitions were compared with an identity.
-func (m *mover) keep(partitions []int, with uint64) {
+// keep keeps in mind which partitions were compared with an identity, and what
+// horizons it has.
+func (m *mover) keep(partitions []int, with uint64, horizons map[int]uint64) {
 	m.handover.mu.Lock()
 	defer m.handover.mu.Unlock()
 	for _, p := range partitions {
@@ -173,6 +180,19 @@ func (m *mover) keep(partitions []int, with uint64) {
 			m.handover.compared[p] = map[uint64]bool{}
 		}
 		m.handover.compared[p][with] = true
+		m.handover.horizons[p] = max(m.handover.horizons[p], horizons[p])
 	}
 	m.handover.left.Store(max(0, m.handover.left.Load()-int64(len(partitions))))
+}
+
+// takeHorizons makes this node's horizons those of whom it was compared with, now
+// that it holds what is behind them.
+func (m *mover) takeHorizons(ctx context.Context) error {
+	if m.n.share.horizons == nil {
+		return nil
+	}
+	m.handover.mu.Lock()
+	to := maps.Clone(m.handover.horizons)
+	m.handover.mu.Unlock()
+	return m.n.share.horizons.raise(ctx, to)
 }

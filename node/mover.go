@@ -49,7 +49,7 @@ func (m *mover) init(n *Node) {
 	if scanner, ok := n.store.(kv.Scanner); ok {
 		m.repairer = antientropy.NewRepairer(
 			antientropy.Config{Interval: n.cfg.RepairEvery, Random: rand.Float64, Options: m.options}, m,
-			antientropy.Local{Replica: &ownReplica{n.share}, Trees: n.share.trees, Store: scanner},
+			antientropy.Local{Replica: &ownReplica{h: n.share}, Trees: n.share.trees, Store: scanner},
 			n.logger.Named("antientropy"))
 	}
 }
@@ -74,6 +74,11 @@ func (m *mover) run(ctx context.Context) error {
 	group.Go(func() error { // it may wait for replicas, which hints must not
 		return m.n.every(ctx, moveEvery, "conditional writes that failed half-way are not settled yet", m.n.settlePromises)
 	})
+	if m.n.share.horizons != nil {
+		group.Go(func() error {
+			return m.n.every(ctx, m.n.cfg.TombstoneGrace/graceParts, "tombstones are not dropped for now", m.n.dropTombstones)
+		})
+	}
 	group.Go(func() error {
 		tick := time.NewTicker(moveEvery)
 		defer tick.Stop()
@@ -104,7 +109,10 @@ func (m *mover) Empty(ctx context.Context, partitions []int) error {
 		trees.Forget(p)
 		defer trees.End(p)
 	}
-	return kv.Empty(ctx, m.n.store, partitions)
+	if err := kv.Empty(ctx, m.n.store, partitions); err != nil || m.n.share.horizons == nil {
+		return err
+	}
+	return m.n.share.horizons.reset(ctx, partitions)
 }
 
 // Clean implements topology.Data.
@@ -123,8 +131,8 @@ func (m *mover) Clean(ctx context.Context, s *topology.State, partitions []int) 
 		}
 	}
 	for _, to := range work {
-		other := &otherReplica{n: m.n, member: to.member, s: s}
-		moved, err := antientropy.Pull(ctx, other, &ownReplica{m.n.share}, to.partitions, m.options)
+		other := &heir{otherReplica{n: m.n, member: to.member, s: s, horizons: map[int]uint64{}}}
+		moved, err := antientropy.Pull(ctx, other, &ownReplica{h: m.n.share}, to.partitions, m.options)
 		if err != nil {
 			return err
 		}

@@ -39,6 +39,9 @@ type Config struct {
 	// RepairEvery is how long a comparison of all partitions with their other
 	// replicas takes about: 1 min.
 	RepairEvery time.Duration
+	// TombstoneGrace is for how long at least a deleted key is known to have been
+	// deleted: 4 h.
+	TombstoneGrace time.Duration
 	// HintDir is where hints outlive the process; "" means nowhere.
 	HintDir string
 	// Timeout bounds an operation whose context has no deadline: 10 s.
@@ -83,6 +86,9 @@ func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, lo
 	if cfg.Partitions == 0 {
 		cfg.Partitions = kv.DefaultPartitions
 	}
+	if cfg.TombstoneGrace == 0 {
+		cfg.TombstoneGrace = defaultGrace
+	}
 	n := &Node{
 		cfg: cfg, store: store, pool: pool, logger: logger,
 		clock: kv.NewClock(cfg.Wall), locks: newKeyLocks(), leave: make(chan struct{}, 1),
@@ -122,7 +128,7 @@ func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, lo
 // newShare returns what a node holds as a replica.
 func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 	h := &share{
-		name: n.cfg.Name, store: n.store, keeper: n.keeper,
+		name: n.cfg.Name, store: n.store, keeper: n.keeper, now: n.clock.Now,
 	}
 	durable, _ := n.store.(kv.Durable)
 	h.lasts = durable != nil && durable.Durable()
@@ -132,6 +138,13 @@ func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 		h.trees = antientropy.NewTrees(n.cfg.Partitions)
 	}
 	var err error
+	evictor, _ := n.store.(kv.Evictor)
+	_, purges := n.store.(kv.Purger)
+	if purges && meta != nil && h.trees != nil && (evictor == nil || !evictor.Evicts()) {
+		if h.horizons, err = loadHorizons(ctx, meta, n.cfg.Partitions); err != nil {
+			return nil, err
+		}
+	}
 	if h.promises, err = loadPromises(ctx, meta, time.Now()); err != nil {
 		return nil, err
 	}
@@ -175,6 +188,7 @@ func (n *Node) Run(ctx context.Context, l net.Listener) error {
 		server.Answer(question, answer)
 	}
 	server.Answer(digestQuestion, n.answerDigests)
+	server.Answer(horizonQuestion, n.answerHorizon)
 	server.Answer(statsQuestion, func(context.Context, json.RawMessage) (any, error) {
 		return n.ownStats(), nil
 	})

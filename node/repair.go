@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"slices"
 
 	"github.com/thunderdb/thunderdb/node/antientropy"
@@ -51,4 +52,14 @@ func (m *mover) Pairs() []antientropy.Pair {
 		}
 	}
 	return pairs
+}
+
+// Refused implements antientropy.Work: what some hold and others refuse is given
+// a new stamp, as reads do.
+func (m *mover) Refused(ctx context.Context, keys [][]byte) {
+	for _, key := range keys {
+		if err := m.n.settle(ctx, key); err != nil && ctx.Err() == nil {
+			m.n.logger.Debug("a key is not repaired for now", "key", string(key), "error", err)
+		}
+	}
 }

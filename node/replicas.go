@@ -27,7 +27,11 @@ var (
 
 // ownReplica is what this node holds, for comparisons. It is not fenced: what
 // the node does itself it does under what it knows.
-type ownReplica struct{ h *share }
+type ownReplica struct {
+	h *share
+	// withPartition says that what is applied comes because its partition does.
+	withPartition bool
+}
 
 // Name implements antientropy.Replica.
 func (o *ownReplica) Name() string { return o.h.name }
@@ -79,7 +83,7 @@ func (o *ownReplica) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Versio
 	}
 	results := make([]kv.Result, len(ops))
 	held := o.h.fence.share(ops)
-	o.h.applyFenced(ctx, ops, results)
+	o.h.applyFenced(ctx, ops, results, o.withPartition)
 	o.h.fence.release(held)
 	return heldIn(results)
 }
@@ -108,6 +112,9 @@ type otherReplica struct {
 	member  *ring.Member
 	s       *topology.State
 	compare uint64
+	// horizons, where it is not nil, receives those of the partitions whose digests
+	// were asked for.
+	horizons map[int]uint64
 }
 
 // Name implements antientropy.Replica.
@@ -122,10 +129,12 @@ type digestRequest struct {
 	Read       uint64 `json:"read"`
 	Compare    uint64 `json:"compare,omitempty"`
 	Partitions []int  `json:"partitions"`
+	Horizons   bool   `json:"horizons,omitempty"` // whether these are wanted, too
 }
 
 type digestAnswer struct {
-	Digests []antientropy.Digest `json:"digests"`
+	Digests  []antientropy.Digest `json:"digests"`
+	Horizons []uint64             `json:"horizons,omitempty"`
 }
 
 // Digests implements antientropy.Replica.
@@ -137,7 +146,11 @@ func (o *otherReplica) Digests(ctx context.Context, partitions []int) ([]antient
 	var out digestAnswer
 	err = client.Ask(ctx, digestQuestion, digestRequest{
 		Ring: o.s.Version(), Read: o.s.Read.Version(), Compare: o.compare, Partitions: partitions,
+		Horizons: o.horizons != nil,
 	}, &out)
+	for i := range min(len(out.Horizons), len(partitions)) {
+		o.horizons[partitions[i]] = out.Horizons[i]
+	}
 	return out.Digests, err
 }
 
@@ -155,9 +168,14 @@ func (n *Node) answerDigests(ctx context.Context, raw json.RawMessage) (any, err
 		return nil, err
 	}
 	defer s.Release()
-	own := ownReplica{n.share}
-	digests, err := own.Digests(ctx, in.Partitions)
-	return digestAnswer{Digests: digests}, err
+	own := ownReplica{h: n.share}
+	var out digestAnswer
+	if out.Digests, err = own.Digests(ctx, in.Partitions); in.Horizons && n.share.horizons != nil {
+		for _, p := range in.Partitions {
+			out.Horizons = append(out.Horizons, n.share.horizons.of(p))
+		}
+	}
+	return out, err
 }
 
 // List implements antientropy.Replica.
@@ -196,6 +214,28 @@ func (o *otherReplica) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Vers
 		ops[i] = applyOf(&entries[i], 0)
 	}
 	return heldIn(o.do(ctx, peer.ReplicaWrites, ops))
+}
+
+// heir is another replica that is given what this node holds no more. It must
+// collect horizons.
+type heir struct{ otherReplica }
+
+// Apply implements antientropy.Replica. What the other one takes for deleted and
+// forgotten is held there as far as this node is concerned: the others have got
+// all that matters when the partition moved to them.
+func (o *heir) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Version, error) {
+	ops := make([]kv.Op, len(entries))
+	for i := range entries {
+		ops[i] = applyOf(&entries[i], 0)
+	}
+	results := o.do(ctx, peer.ReplicaWrites, ops)
+	for i := range results {
+		horizon := o.horizons[o.s.Ring.Partition(ops[i].Key)]
+		if errors.Is(results[i].Err, kv.ErrConflict) && ops[i].Version.Time < horizon {
+			results[i] = kv.Result{Entry: kv.Entry{Version: kv.Version{Time: horizon}}}
+		}
+	}
+	return heldIn(results)
 }
 
 // do performs operations of a replica lane there.

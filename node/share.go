@@ -21,7 +21,8 @@ import (
 //  1. A call whose sender does not know the newest ring version that this node
 //     was compared for is refused, and so is one under versions that are over:
 //     see [topology.State.RefusesRead] and RefusesWrite.
-//  2. No entry older than what was promised for its key is applied.
+//  2. No entry older than what was promised for its key is applied, and none that
+//     may have been deleted and forgotten before it came; see [horizons].
 //  3. The digests follow what is applied.
 //
 // It knows nothing of quorums.
@@ -39,6 +40,8 @@ type share struct {
 	fence    fence
 	sealed   atomic.Uint64 // the newest ring version that a seal holds for
 	promises *promises
+	horizons *horizons    // nil: the store cannot drop tombstones, or drops entries by itself
+	now      func() int64 // Unix milliseconds
 }
 
 // learnPatience is for how long the requests of other nodes wait at one that
@@ -75,6 +78,8 @@ func (h *share) serve(ctx context.Context, call *peer.Call) {
 			h.promise(ctx, call.Ring, ops, results)
 		case kv.Withdraw:
 			h.withdraw(ops, results)
+		case kv.Drop:
+			h.drop(ctx, call.Ring, ops, results)
 		default:
 			failAll(results, fmt.Errorf("%s is not for a replica", ops[0].Verb))
 		}
@@ -180,18 +185,30 @@ func (h *share) apply(ctx context.Context, ring uint64, ops []kv.Op, results []k
 		failAll(results, errStale(h.name, s))
 		return
 	}
-	h.applyFenced(ctx, ops, results)
+	h.applyFenced(ctx, ops, results, false)
 }
 
-// applyFenced applies entries. Its caller holds fence.
-func (h *share) applyFenced(ctx context.Context, ops []kv.Op, results []kv.Result) {
+// applyFenced applies entries. Its caller holds fence. What comes with its
+// partition is no late entry.
+func (h *share) applyFenced(ctx context.Context, ops []kv.Op, results []kv.Result, withPartition bool) {
 	a := applyings.Get().(*applying)
 	defer a.free()
+	late := !withPartition && h.pastHorizon(ops)
+	if late {
+		h.horizons.dropping.RLock()
+		defer h.horizons.dropping.RUnlock()
+	}
 	for i := range ops {
 		op := &ops[i]
 		if h.promises.refuse(op.Key, op.Version) {
 			results[i] = kv.Result{Err: errPromised(h.name, op.Key)}
 			continue
+		}
+		if late {
+			if err := h.lateness(ctx, op); err != nil {
+				results[i] = kv.Result{Err: err}
+				continue
+			}
 		}
 		a.at = append(a.at, i)
 		a.entries = append(a.entries, kv.Entry{

@@ -41,6 +41,9 @@ type Work interface {
 	// Pairs returns every remote replica of any of them, also those that are
 	// down: a round does not count as one without errors then.
 	Pairs() []Pair
+	// Refused is told the keys of entries that one replica, here or remote, holds
+	// and the other has refused to the last.
+	Refused(ctx context.Context, keys [][]byte)
 }
 
 // Local is this node's replica, with what its digests come from.
@@ -261,6 +264,7 @@ func (r *Repairer) urgent(ctx context.Context) {
 // repair exchanges partitions with a replica until they are found alike, which
 // it reports. Its error was logged.
 func (r *Repairer) repair(ctx context.Context, remote Replica, partitions []int) (alike bool, err error) {
+	var refused [][]byte
 	for range exchanges {
 		moved, err := Exchange(ctx, r.local.Replica, remote, partitions, r.cfg.Options)
 		r.count(func(s *Stats) {
@@ -275,7 +279,10 @@ func (r *Repairer) repair(ctx context.Context, remote Replica, partitions []int)
 		if len(moved.Changed) == 0 {
 			return true, nil
 		}
-		partitions = moved.Changed
+		partitions, refused = moved.Changed, moved.Refused
+	}
+	if len(refused) > 0 {
+		r.work.Refused(ctx, refused)
 	}
 	return false, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,17 @@ type bench struct {
 	*Repairer
 	log  bytes.Buffer
 	more []Pair
+
+	mu      sync.Mutex // guards refused
+	refused []string
+}
+
+func (w *bench) Refused(_ context.Context, keys [][]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		w.refused = append(w.refused, string(key))
+	}
 }
 
 func (w *bench) Partitions() []int { return w.a.all() }
@@ -226,6 +238,11 @@ func TestLastIsOfARoundThatEndsAlike(t *testing.T) {
 		if s := w.Stats(); !w.Last().Equal(first) || s.Refused == 0 || s.Failed != 0 {
 			t.Errorf("%+v; last moved from %s to %s", s, first, w.Last())
 		}
+		w.mu.Lock()
+		if !slices.Equal(w.refused, []string{"held back"}) {
+			t.Errorf("told of %q, which were refused to the last", w.refused)
+		}
+		w.mu.Unlock()
 		w.a.change(func() { delete(w.a.promised, "held back") })
 		w.pass(time.Minute)
 		if !w.Last().Equal(first.Add(2 * time.Minute)) {

@@ -33,6 +33,8 @@ type Options struct {
 	Detect     time.Duration // until gossip calls down what is out of reach: 3 s
 	// RepairEvery is how often replicas are compared: the node's default.
 	RepairEvery time.Duration
+	// Grace is how long tombstones are kept: the node's default.
+	Grace time.Duration
 	// FoundingWait is how long the founder looks for a cluster first: 0.
 	FoundingWait time.Duration
 	Patience     time.Duration // how long anything is waited for: 2 min

@@ -33,10 +33,12 @@ func (s *script) nodes(cmd command) error {
 		return fmt.Errorf("%w: a second cluster", errUsage)
 	}
 	opts := Options{Forgetful: cmd.flag("forgetful"), Nodes: cmd.args, Log: true}
-	if d, ok := cmd.options["repair"]; ok {
-		var err error
-		if opts.RepairEvery, err = time.ParseDuration(d); err != nil {
-			return fmt.Errorf("%w: repair: %w", errUsage, err)
+	for name, into := range map[string]*time.Duration{"repair": &opts.RepairEvery, "grace": &opts.Grace} {
+		if d, ok := cmd.options[name]; ok {
+			var err error
+			if *into, err = time.ParseDuration(d); err != nil {
+				return fmt.Errorf("%w: %s: %w", errUsage, name, err)
+			}
 		}
 	}
 	if n, ok := cmd.options["replicas"]; ok {
@@ -339,6 +341,13 @@ func (s *script) checks(cmd command) (said string, known bool, err error) {
 		}
 		if err := check(); err != nil {
 			said = err.Error()
+		}
+		return said, true, nil
+	case "tombstones":
+		for _, name := range cmd.args {
+			if st := s.c.Store(name).Stats(s.c.Clock(name).Now().UnixMilli()); st.Entries > st.Keys {
+				said += name + " holds some\n"
+			}
 		}
 		return said, true, nil
 	case "status":

@@ -124,7 +124,8 @@ func history(t *testing.T, which ...string) {
 	t.Helper()
 	var h *History
 	var seed uint64
-	scenario(t, Options{Timeout: 2 * time.Second, RepairEvery: 5 * time.Second}, func(t *testing.T, c *Cluster) {
+	opts := Options{Timeout: 2 * time.Second, RepairEvery: 5 * time.Second, Grace: 300 * time.Millisecond}
+	scenario(t, opts, func(t *testing.T, c *Cluster) {
 		seed = c.Seed()
 		dice := rand.New(rand.NewPCG(seed, 7))
 		if len(which) == 0 {

@@ -30,7 +30,7 @@ import (
 // options, so there is none in keys and values. Each file is a cluster, in a
 // bubble of its own. The commands:
 //
-//	nodes NAME... [replicas=N] [repair=D] [forgetful]
+//	nodes NAME... [replicas=N] [repair=D] [grace=D] [forgetful]
 //	                                        start a cluster of them, and settle
 //	put NODE KEY VALUE [w=one|all]          through a node
 //	get NODE KEY [r=one|all]                print the value
@@ -63,6 +63,7 @@ import (
 //	check SET|SAME|GONE|balance [through=NODE]
 //	                                        print what does not hold, through all live
 //	                                        nodes or one
+//	tombstones NAME...                      print who holds some
 //	status NODE                             print members, and whom a change waits for
 
 // RunScripts runs each script that matches a pattern as a subtest.

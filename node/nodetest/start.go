@@ -24,7 +24,7 @@ func (c *Cluster) newNode(ctx context.Context, l *life, logger hclog.Logger) (*n
 		Name: l.name, Boot: l.boot,
 		Founder: l.name == c.founder, FoundingWait: c.opts.FoundingWait,
 		Partitions: c.opts.Partitions, Replicas: c.opts.Replicas,
-		RepairEvery: c.opts.RepairEvery, Timeout: c.opts.Timeout,
+		RepairEvery: c.opts.RepairEvery, TombstoneGrace: c.opts.Grace, Timeout: c.opts.Timeout,
 		Wall: c.Clock(l.name).Now,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return l.host.Dial(ctx, addr) },
 	}, l.store, l.pool, logger)

@@ -156,7 +156,7 @@ func decodeRequest(body []byte, req *request) error {
 
 func (d *decoder) op(op *kv.Op) {
 	op.Verb = kv.Verb(d.byte())
-	if op.Verb < kv.Get || op.Verb > kv.Withdraw {
+	if op.Verb < kv.Get || op.Verb > kv.Drop {
 		d.fail()
 		return
 	}

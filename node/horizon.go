@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/thunderdb/thunderdb/kv"
+)
+
+// horizonsName is what the horizons are saved under in the node's store.
+const horizonsName = "horizons"
+
+// horizons says of each partition up to which time of a version tombstones may
+// have been dropped. An entry that is older, alive, and of a key that this node
+// knows nothing of may have been deleted long ago, and come late. It is refused
+// like one that is older than a promise: who has it asks what the key holds, and
+// gives that a new stamp.
+type horizons struct {
+	meta kv.Metadata
+
+	highest atomic.Uint64   // of times
+	times   []atomic.Uint64 // by partition; 0: nothing was dropped
+
+	// dropping is held alone while tombstones are dropped, and shared by those
+	// who apply what is older than a horizon, from their look at what is held.
+	dropping sync.RWMutex
+
+	saving  sync.Mutex // guards what follows; held while times change and are saved
+	unsaved bool       // times have changed, and could not be saved
+}
+
+// loadHorizons returns the horizons that an earlier process has left.
+func loadHorizons(ctx context.Context, meta kv.Metadata, partitions int) (*horizons, error) {
+	h := &horizons{meta: meta, times: make([]atomic.Uint64, partitions)}
+	data, err := meta.LoadMeta(ctx, horizonsName)
+	if errors.Is(err, kv.ErrNotFound) {
+		return h, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the horizons: %w", err)
+	}
+	var saved []uint64
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return nil, fmt.Errorf("load the horizons: %w: %w", kv.ErrCorrupt, err)
+	}
+	if len(saved) != partitions {
+		return nil, fmt.Errorf("load the horizons: %w: of %d partitions, there are %d", kv.ErrCorrupt, len(saved), partitions)
+	}
+	for p, time := range saved {
+		h.set(p, time)
+	}
+	return h, nil
+}
+
+// of returns the horizon of a partition.
+func (h *horizons) of(partition int) uint64 { return h.times[partition].Load() }
+
+func (h *horizons) set(partition int, time uint64) {
+	h.times[partition].Store(time)
+	if time > h.highest.Load() {
+		h.highest.Store(time)
+	}
+}
+
+// raise makes the horizons of partitions at least to, which counts at once, and
+// returns once they are saved.
+func (h *horizons) raise(ctx context.Context, to map[int]uint64) error {
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	for p, time := range to {
+		if h.of(p) < time {
+			h.set(p, time)
+			h.unsaved = true
+		}
+	}
+	return h.save(ctx)
+}
+
+// reset takes back the horizons of partitions of which this node holds nothing
+// any more. They come with the entries when a partition comes again.
+func (h *horizons) reset(ctx context.Context, partitions []int) error {
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	for _, p := range partitions {
+		if h.of(p) > 0 {
+			h.set(p, 0)
+			h.unsaved = true
+		}
+	}
+	return h.save(ctx)
+}
+
+// save saves the horizons where they have changed. saving is held.
+func (h *horizons) save(ctx context.Context) error {
+	if !h.unsaved {
+		return nil
+	}
+	all := make([]uint64, len(h.times))
+	for p := range all {
+		all[p] = h.of(p)
+	}
+	data, err := json.Marshal(all)
+	if err == nil {
+		err = h.meta.SaveMeta(ctx, horizonsName, data)
+	}
+	if err != nil {
+		return fmt.Errorf("save the horizons: %w", err)
+	}
+	h.unsaved = false
+	return nil
+}
