@@ -92,7 +92,7 @@ type Explanation struct {
 type Change struct {
 	To          uint64   `json:"to"` // the ring version that it leads to
 	WaitingFor  []string `json:"waiting_for"`
-	BytesToMove int64    `json:"bytes_to_move"` // to the node that answers, about
+	BytesToMove int64    `json:"bytes_to_move"` // in all, about
 	BytesMoved  int64    `json:"bytes_moved"`
 }
 

@@ -85,8 +85,8 @@ type Explanation struct {
 type Change struct {
 	To         uint64
 	WaitingFor []string // names of the nodes that it waits for
-	// BytesToMove and BytesMoved are what this node has yet to fetch for it,
-	// about, and what it has fetched so far.
+	// BytesToMove is about how much the nodes that answer fetch for it in all, and
+	// BytesMoved how much of it they have.
 	BytesToMove, BytesMoved int64
 }
 
@@ -108,8 +108,8 @@ type Status struct {
 	Change  *Change // nil where none is under way
 	// Settled says that no data has to move and no replica is missing.
 	Settled bool
-	// Hints is how many entries this node keeps in mind for members that have
-	// missed them.
+	// Hints is how many entries the nodes that answer keep in mind for members
+	// that have missed them.
 	Hints int64
 	// LastRepair is when this node has last found all its partitions to be the
 	// same as the other replicas'; zero where it has not yet.

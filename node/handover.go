@@ -17,10 +17,11 @@ import (
 // handover is how far this node is with comparing its partitions for a change
 // of the ring.
 type handover struct {
-	left, moved atomic.Int64 // partitions, and bytes that came here
+	moved atomic.Int64 // bytes that came here
 
 	mu       sync.Mutex              // guards what follows
-	version  uint64                  // of the ring that compared is about
+	version  uint64                  // of the ring that the rest is about
+	coming   map[int]bool            // partitions that are new here and were not compared yet
 	compared map[int]map[uint64]bool // by partition, the identities it was compared with
 	horizons map[int]uint64          // by partition, the highest of theirs
 }
@@ -33,11 +34,10 @@ func (m *mover) Compare(ctx context.Context, version uint64, tasks []topology.Ta
 	if m.repairer == nil {
 		return nil // a cache lists nothing: what moves here is a miss
 	}
-	m.begin(version, len(tasks))
+	m.begin(version, tasks)
 	failed := map[uint64]error{}
 	for {
 		work, lacking := m.sources(tasks, failed)
-		m.handover.left.Store(int64(lacking.partitions))
 		if len(work) == 0 {
 			if err := lacking.error(failed); err != nil {
 				return err
@@ -51,15 +51,30 @@ func (m *mover) Compare(ctx context.Context, version uint64, tasks []topology.Ta
 }
 
 // begin forgets what was compared for another version.
-func (m *mover) begin(version uint64, tasks int) {
+func (m *mover) begin(version uint64, tasks []topology.Task) {
 	m.handover.mu.Lock()
 	defer m.handover.mu.Unlock()
-	m.handover.left.Store(int64(tasks))
-	if m.handover.version != version {
-		m.handover.version, m.handover.compared = version, map[int]map[uint64]bool{}
-		m.handover.horizons = map[int]uint64{}
-		m.handover.moved.Store(0)
+	if m.handover.version == version {
+		return
 	}
+	m.handover.version, m.handover.compared = version, map[int]map[uint64]bool{}
+	m.handover.horizons, m.handover.coming = map[int]uint64{}, map[int]bool{}
+	m.handover.moved.Store(0)
+	read := m.n.keeper.State().Read
+	self := read.IndexOf(m.n.id)
+	for i := range tasks {
+		if p := tasks[i].Partition; self < 0 || !read.Holds(p, self) {
+			m.handover.coming[p] = true
+		}
+	}
+}
+
+// progress returns the ring version that entries come here for, how many
+// partitions are yet to come, and how many bytes have.
+func (h *handover) progress() (version uint64, coming, moved int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.version, int64(len(h.coming)), h.moved.Load()
 }
 
 // source is a member, and the partitions that are to be compared with it.
@@ -70,9 +85,8 @@ type source struct {
 
 // lack is what cannot be compared for now.
 type lack struct {
-	partitions int // that are not done
-	stuck      int // of them, that nobody is left for
-	group      topology.Group
+	stuck int // partitions that nobody is left for
+	group topology.Group
 }
 
 func (l *lack) error(failed map[uint64]error) error {
@@ -102,9 +116,6 @@ func (m *mover) sources(tasks []topology.Task, failed map[uint64]error) (map[uin
 				work[member.Storage] = &source{member: member}
 			}
 			work[member.Storage].partitions = append(work[member.Storage].partitions, p)
-		}
-		if len(chosen) > 0 || stuck != nil {
-			lacking.partitions++
 		}
 		if stuck != nil {
 			lacking.stuck++
@@ -148,13 +159,15 @@ func choose(task *topology.Task, compared map[uint64]bool, failed map[uint64]err
 func (m *mover) pull(ctx context.Context, version uint64, work map[uint64]*source, failed map[uint64]error) bool {
 	var mu sync.Mutex // guards failed, progress
 	progress := false
+	options := m.options
+	options.Progress = func(bytes, _ int) { m.handover.moved.Add(int64(bytes)) }
 	var pulling sync.WaitGroup
 	s := m.n.keeper.State()
 	for id, from := range work {
 		pulling.Go(func() {
 			other := &otherReplica{n: m.n, member: from.member, s: s, compare: version, horizons: map[int]uint64{}}
 			own := &ownReplica{h: m.n.share, withPartition: true}
-			moved, err := antientropy.Pull(ctx, own, other, from.partitions, m.options)
+			moved, err := antientropy.Pull(ctx, own, other, from.partitions, options)
 			m.keep(moved.Done, id, other.horizons)
 			mu.Lock()
 			defer mu.Unlock()
@@ -180,9 +193,9 @@ func (m *mover) keep(partitions []int, with uint64, horizons map[int]uint64) {
 			m.handover.compared[p] = map[uint64]bool{}
 		}
 		m.handover.compared[p][with] = true
+		delete(m.handover.coming, p)
 		m.handover.horizons[p] = max(m.handover.horizons[p], horizons[p])
 	}
-	m.handover.left.Store(max(0, m.handover.left.Load()-int64(len(partitions))))
 }
 
 // takeHorizons makes this node's horizons those of whom it was compared with, now

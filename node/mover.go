@@ -42,7 +42,6 @@ func newMover() *mover { return &mover{woken: make(chan struct{}, 1)} }
 // init completes m, once the rest of its node is there.
 func (m *mover) init(n *Node) {
 	m.n = n
-	m.options.Progress = func(bytes, _ int) { m.handover.moved.Add(int64(bytes)) }
 	if r := n.cfg.TransferRate; r > 0 {
 		m.options.Limit = rate.NewLimiter(rate.Limit(r), int(min(r, 4<<20)))
 	}

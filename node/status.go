@@ -20,10 +20,15 @@ const (
 	statsAge = time.Second
 )
 
-// Stats is what a node holds alive.
+// Stats is what a node holds, and how far it is with fetching what a change of the
+// ring brings it.
 type Stats struct {
-	Keys  int64 `json:"keys"`
-	Bytes int64 `json:"bytes"` // of keys and values
+	Keys   int64  `json:"keys"`             // alive
+	Bytes  int64  `json:"bytes"`            // of their keys and values
+	Hints  int64  `json:"hints,omitempty"`  // that it keeps for others
+	To     uint64 `json:"to,omitempty"`     // the ring version that it has last fetched for
+	Coming int64  `json:"coming,omitempty"` // partitions that it has yet to fetch for it
+	Moved  int64  `json:"moved,omitempty"`  // bytes that it has fetched
 }
 
 // Stats returns what this node's store holds alive.
@@ -36,7 +41,9 @@ func (n *Node) Stats() kv.Stats {
 
 func (n *Node) ownStats() Stats {
 	held := n.Stats()
-	return Stats{Keys: held.Keys, Bytes: held.Bytes}
+	out := Stats{Keys: held.Keys, Bytes: held.Bytes, Hints: n.hints.Count()}
+	out.To, out.Coming, out.Moved = n.mover.handover.progress()
+	return out
 }
 
 // statsCache keeps what the other nodes last said that they hold.
@@ -55,11 +62,14 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		return Status{}, n.Ready()
 	}
 	view := n.pool.View()
-	out := Status{Cluster: s.Cluster(), Ring: s.Version(), Hints: n.hints.Count()}
+	out := Status{Cluster: s.Cluster(), Ring: s.Version()}
 	if n.mover.repairer != nil {
 		out.LastRepair = n.mover.repairer.Last()
 	}
 	held := n.held(ctx, view)
+	for _, st := range held {
+		out.Hints += st.Hints
+	}
 	for at, m := range s.Ring.Members() {
 		seen, known := view.Find(m.Name)
 		if !known {
@@ -75,7 +85,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		}
 	}
 	out.UnderReplicated = underReplicated(s.Ring, absent(s.Ring, view))
-	out.Change = n.change(s, view)
+	out.Change = n.change(s, view, held)
 	out.Settled = out.Change == nil && out.UnderReplicated == 0
 	return out, nil
 }
@@ -103,19 +113,25 @@ func memberState(seen membership.Node, held Stats) MemberState {
 	}
 }
 
-// change says whom a change of the ring waits for, nil where none is under
-// way.
-func (n *Node) change(s *topology.State, view *membership.View) *Change {
+// change says whom a change of the ring waits for, and how far the nodes that
+// answer are with fetching what it brings them, nil where none is under way.
+func (n *Node) change(s *topology.State, view *membership.View, held map[string]Stats) *Change {
 	if s.Settled() {
 		return nil
 	}
-	c := &Change{To: s.Version(), WaitingFor: n.keeper.Waiting(view), BytesMoved: n.mover.handover.moved.Load()}
-	c.BytesToMove = c.BytesMoved
-	if left := n.mover.handover.left.Load(); left > 0 { // what a partition holds here, about
-		if held := s.Ring.Partitions() * len(s.Ring.Replicas(0)) / len(s.Ring.Members()); held > 0 {
-			c.BytesToMove += n.Stats().Bytes / int64(held) * left
+	c := &Change{To: s.Version(), WaitingFor: n.keeper.Waiting(view)}
+	var coming, bytes int64
+	for _, m := range s.Read.Members() {
+		bytes += held[m.Name].Bytes
+	}
+	for _, st := range held {
+		if st.To == s.Version() {
+			c.BytesMoved += st.Moved
+			coming += st.Coming
 		}
 	}
+	copies := int64(s.Read.Partitions() * len(s.Read.Replicas(0)))
+	c.BytesToMove = c.BytesMoved + coming*bytes/copies
 	return c
 }
 
