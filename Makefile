@@ -15,7 +15,7 @@ test: tools # everything but what takes minutes, with the race detector
 e2e: tools # a network cut for longer than gossip remembers; the image and the compose file
 	$(GO) test -tags long -count 1 -run 'Partition|Compose' -timeout 10m -v $(E2E)
 
-FAULTS = Kill|Paused|Rolling|JoinAndLeave|EmptyDisk|Forgotten|TwoJoin|JoinerDies|Partition
+FAULTS = Kill|Paused|Rolling|JoinAndLeave|EmptyDisk|Forgotten|TwoJoin|JoinerDies|Partition|Lost
 soak: tools # each fault under load for THUNDERDB_SOAK (3m), a million records that move; many seeds; larger full disks
 	NODETEST_ROUNDS=50 $(GO) test -race -count 1 -run 'Histories$$|AnyFaults' -timeout 60m ./node/nodetest
 	$(GO) test -count 1 -run FullDisk -v ./kv/pebblekv
@@ -41,7 +41,7 @@ fuzz: # each fuzz target for half a minute
 			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime 30s ./$$(dirname $$f) || exit 1; done; done
 
 # What tests and benchmarks run, and the Debian packages that it is in.
-TOOLS = curl:curl bash:bash ip:iproute2 busybox:busybox-static redis-server:redis-server memcached:memcached
+TOOLS = curl:curl bash:bash ip:iproute2 nft:nftables busybox:busybox-static redis-server:redis-server memcached:memcached
 bench: TOOLS = wrk:wrk ab:apache2-utils redis-server:redis-server memcached:memcached
 
 tools:

@@ -74,6 +74,47 @@ func TestPartition(t *testing.T) {
 	}
 }
 
+// A fifth of the packets of gossip is lost: nobody is taken for dead, the ring stays
+// as it is, and clients notice nothing.
+func TestGossipPacketsLost(t *testing.T) {
+	t.Parallel()
+	need(t, "nft")
+	lan := newLAN(t, 3)
+	for _, n := range lan.nodes {
+		n.start()
+	}
+	awaitMembers(t, lan.nodes, 3)
+	before, err := lan.nodes[0].status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range lan.nodes {
+		lan.nft(i, "add table inet lossy")
+		lan.nft(i, "add counter inet lossy lost")
+		lan.nft(i, "add chain inet lossy out { type filter hook output priority 0 ; }")
+		lan.nft(i, "add rule inet lossy out udp dport 7946 numgen random mod 5 == 0 counter name lost drop")
+	}
+	l := startTraffic(t, seeded(t), false, lan.nodes...)
+	for begun := time.Now(); time.Since(begun) < cutTime; {
+		l.more(100)
+		for _, n := range lan.nodes {
+			st, err := n.status()
+			if err != nil || st.RingVersion != before.RingVersion || st.UnderReplicated > 0 || st.Change != nil {
+				t.Fatalf("%s sees %+v, %v; want ring %d and nothing else", n.name, st, err, before.RingVersion)
+			}
+		}
+	}
+	l.check(lan.nodes...)
+	if refused := l.refused.Load(); refused > 0 {
+		t.Errorf("%d requests were refused", refused)
+	}
+	for i, n := range lan.nodes {
+		if out := lan.nft(i, "list counter inet lossy lost"); strings.Contains(out, "packets 0 ") {
+			t.Errorf("%s has lost no packet: %s", n.name, out)
+		}
+	}
+}
+
 // lan is network namespaces, one for each node, on a switch in a namespace of
 // its own. Each has a line to the test besides, for HTTP, which is never cut.
 type lan struct {
@@ -135,6 +176,16 @@ func (l *lan) ip(args ...string) {
 	if err := cmd.Run(); err != nil {
 		l.t.Errorf("ip %s: %v", strings.Join(args, " "), err)
 	}
+}
+
+// nft changes the packet filter of a node, and returns what it says.
+func (l *lan) nft(i int, command string) string {
+	l.t.Helper()
+	out, err := exec.CommandContext(context.Background(), "ip", "netns", "exec", l.place(i), "nft", command).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("nft %s: %v: %s", command, err, out)
+	}
+	return string(out)
 }
 
 // cut pulls the plug of a node, and join puts it back.
