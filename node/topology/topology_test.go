@@ -6,73 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/thunderdb/thunderdb/ring"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// founded starts nodes of which the first founds a cluster, and waits until
-// they are one.
-func (w *world) founded(names ...string) {
-	w.t.Helper()
-	w.start(names[0], true)
-	w.await(1, names[0])
-	for _, name := range names[1:] {
-		w.start(name, false)
-	}
-	w.await(len(names), names...)
-}
-
-func TestFounderHoldsEverything(t *testing.T) {
-	inWorld(t, func(w *world) {
-		k := w.start("n1", true)
-		w.await(1, "n1")
-		s := k.State()
-		if s.Ring.Held(s.Self) != worldPartitions || s.Cluster() == "" || s.Own() != (Numbers{1, 1, 1}) || s.Ring.Record().Replicas != 3 {
-			t.Errorf("holds %d partitions of %+v, numbers %+v", s.Ring.Held(s.Self), s.Ring.Record(), s.Own())
-		}
-		if emptied := w.places["n1"].data.emptied; len(emptied) > 0 {
-			t.Errorf("it has emptied %v", emptied)
-		}
-	})
-}
-
-func TestNodesThatComeTogetherAreTakenInTogether(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.founded("n1", "n2", "n3", "n4")
-		for name := range w.places {
-			if s := w.state(name); s.Version() != 2 {
-				t.Errorf("%s is at ring %d, want 2: one change for all", name, s.Version())
-			}
-		}
-	})
-}
-
-func TestFoundersThatStartTogetherAgree(t *testing.T) {
-	inWorld(t, func(w *world) {
-		for _, name := range []string{"n3", "n1", "n2"} {
-			w.start(name, true)
-		}
-		w.await(3, "n1", "n2", "n3")
-	})
-}
-
-func TestNobodyFoundsWhoMayNot(t *testing.T) {
-	inWorld(t, func(w *world) {
-		k := w.start("n1", false)
-		w.pass(time.Minute)
-		if k.State() != nil {
-			t.Error("a node that only joins has founded a cluster")
-		}
-	})
-}
 
 // A write that was admitted under the old ring may still be applied there
 // alone. Nobody may compare for the new one before it has ended.
@@ -145,21 +85,6 @@ func TestWritesSurviveChanges(t *testing.T) {
 			if s.Ring.Holds(p, s.Self) {
 				t.Errorf("it has deleted partition %d, which it holds", p)
 			}
-		}
-	})
-}
-
-// A partition that comes to a node it was taken from has its old entries there
-// no more.
-func TestPartitionsThatComeAreEmptied(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.replicas = 1
-		w.founded("n1", "n2")
-		data := w.places["n2"].data
-		s := w.state("n2")
-		held := s.Ring.Held(s.Self)
-		if len(data.emptied) != held || held == 0 {
-			t.Errorf("emptied %v, and holds %d partitions", data.emptied, held)
 		}
 	})
 }
@@ -254,129 +179,6 @@ func TestCompareIsAskedForWithoutTasks(t *testing.T) {
 		data := w.places["n1"].data
 		if !slices.Equal(data.asked, []uint64{2}) || len(data.compared) > 0 {
 			t.Errorf("asked to compare for rings %v, and has compared %v", data.asked, data.compared)
-		}
-	})
-}
-
-// What a node knows of the ring can change while partitions that come to it
-// cannot be emptied yet, for somebody uses them who was admitted while it held
-// them before. Such a request may be waiting for just that.
-func TestUpdatesGoOnWhilePartitionsAreEmptied(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.replicas = 1
-		w.founded("n1")
-		k := w.places["n1"].keeper
-		w.breaks(func(_, _, question string) (time.Duration, bool) { return 0, question == "compare" })
-		w.start("n2", false)
-		w.awaitThat("n1 knows two versions", func() bool { return len(k.State().Live) == 2 })
-		user := k.Acquire()
-		w.breaks(nil)
-		w.await(2, "n1", "n2")
-		left := make(chan error, 1)
-		go func() { left <- w.places["n2"].keeper.Leave(w.t.Context()) }()
-		w.pass(5 * time.Second) // less than a change may take: it is not given up and tried again
-		if s := k.State(); s.Version() != 2 || len(w.places["n1"].data.emptied) > 0 {
-			t.Errorf("it knows ring %d, and has emptied %v, while a request runs", s.Version(), w.places["n1"].data.emptied)
-		}
-		if err := w.soon(func(ctx context.Context) error { return k.Seal(ctx, 2) }); err != nil {
-			t.Error(err)
-		}
-		user.Release()
-		if err := <-left; err != nil {
-			t.Error(err)
-		}
-		w.await(1, "n1")
-		if emptied := w.places["n1"].data.emptied; len(emptied) == 0 {
-			t.Error("it has emptied nothing")
-		}
-	})
-}
-
-// Of several that bring the same partitions only the first empties them: after
-// it, they are written to.
-func TestPartitionsAreEmptiedOnce(t *testing.T) {
-	inWorld(t, func(w *world) {
-		p := &place{name: "n1", meta: w.newStore(), data: newShelf(w), storage: 1}
-		k := w.run(p, false)
-		in := &Knowledge{Records: []ring.Record{record(1, "c", "n1", "n2")}}
-		k.cleaning <- struct{}{}
-		learned := make(chan error)
-		for range 2 {
-			go func() { learned <- k.learn(w.t.Context(), in) }()
-		}
-		synctest.Wait()
-		<-k.cleaning
-		for range 2 {
-			if err := <-learned; err != nil {
-				t.Error(err)
-			}
-		}
-		if got := len(p.data.emptied); got != worldPartitions {
-			t.Errorf("%d partitions were emptied, of %d", got, worldPartitions)
-		}
-	})
-}
-
-// A deletion gives way to who needs its partitions, also where that one came
-// first and has found nothing to stop.
-func TestDeletionGivesWay(t *testing.T) {
-	for name, waits := range map[string]bool{"under way": false, "about to begin": true} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				w.replicas = 1
-				w.founded("n1")
-				k := w.places["n1"].keeper
-				w.places["n1"].data.linger = true
-				if waits {
-					k.cleaning <- struct{}{}
-				}
-				w.start("n2", false)
-				w.await(2, "n1", "n2")
-				left := make(chan error, 1)
-				go func() { left <- w.places["n2"].keeper.Leave(w.t.Context()) }()
-				w.pass(5 * time.Second) // less than a change may take: it is not given up and tried again
-				if waits {
-					<-k.cleaning
-				}
-				w.pass(time.Second)
-				if v := k.State().Version(); v != 3 {
-					t.Errorf("it is at ring %d, for a deletion goes on", v)
-				}
-				w.await(1, "n1")
-				if err := <-left; err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
-}
-
-// What a node keeps of its store is made for a number of partitions.
-func TestClusterWithOtherPartitionsIsRefused(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.founded("n1")
-		w.change = func(c *Config) { c.Partitions *= 2 }
-		k := w.start("n2", false)
-		err := k.Refresh(w.t.Context(), "n1")
-		if err == nil || !strings.Contains(err.Error(), "16 partitions, and this node is made for 32") {
-			t.Errorf("it has learned the ring: %v", err)
-		}
-		w.pass(20 * time.Second)
-		if s := w.state("n1"); k.State() != nil || s.Version() != 1 {
-			t.Errorf("it knows %+v, and the member ring %d", k.State(), s.Version())
-		}
-	})
-}
-
-// Stores of one cluster evict, or do not.
-func TestStoreOfAnotherKindDoesNotJoin(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.founded("n1", "n2")
-		w.change = func(c *Config) { c.Cache = true }
-		k := w.start("n3", false)
-		w.pass(30 * time.Second)
-		if s := k.State(); s == nil || s.Self >= 0 {
-			t.Errorf("it knows %+v", s)
 		}
 	})
 }
