@@ -212,16 +212,15 @@ func awaitMoving(t *testing.T, n *node) {
 // many bytes the nodes were seen to have fetched for it.
 func awaitMoved(t *testing.T, nodes []*node, members int) (moved int64) {
 	t.Helper()
-	most := make([]int64, len(nodes))
 	await(t, 20*time.Minute, func() error {
 		var late error
-		for i, n := range nodes {
+		for _, n := range nodes {
 			st, err := n.status()
 			switch {
 			case err != nil:
 				late = err
 			case st.Change != nil:
-				most[i] = max(most[i], st.Change.BytesMoved)
+				moved = max(moved, st.Change.BytesMoved)
 				late = fmt.Errorf("%s waits for %+v", n.name, st.Change)
 			case !st.Settled || owning(st) != members:
 				late = fmt.Errorf("%s sees %+v", n.name, st)
@@ -229,9 +228,6 @@ func awaitMoved(t *testing.T, nodes []*node, members int) (moved int64) {
 		}
 		return late
 	})
-	for _, bytes := range most {
-		moved += bytes
-	}
 	return moved
 }
 
