@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/thunderdb/thunderdb/client"
+	"github.com/thunderdb/thunderdb/internal/fresh"
 )
 
 // Server answers clients. It is an http.Handler, and answers from the moment
@@ -31,6 +32,7 @@ type Server struct {
 	metrics  *metrics
 	routing  routing
 	inFlight atomic.Int64
+	fresh    fresh.Conns
 	// bodyBytes is the memory that bodies take now, but for buffers that are
 	// used again and again.
 	bodyBytes atomic.Int64
@@ -129,7 +131,8 @@ func (s *Server) httpServer(ctx context.Context, connections *sync.WaitGroup) *h
 		ErrorLog:       s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnContext:    withConn,
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			s.fresh.Follow(conn, state)
 			switch state {
 			case http.StateNew:
 				connections.Add(1)
@@ -146,6 +149,7 @@ func (s *Server) httpServer(ctx context.Context, connections *sync.WaitGroup) *h
 func (s *Server) drain(ctx context.Context, server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeouts.Drain)
 	defer cancel()
+	s.fresh.Close()
 	err := server.Shutdown(ctx)
 	if err == nil {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/node/peer"
 )
 
 // How a replica has its tombstones dropped: see tombstones.go for who says when.
@@ -15,7 +16,16 @@ import (
 // errNoDropping is what a node answers that cannot drop tombstones.
 var errNoDropping = errors.New("the store cannot drop tombstones")
 
-// pastHorizon reports whether any of the operations is older than a horizon.
+// horizon returns up to which time of a version nothing is taken of a key that
+// this node knows nothing of.
+func (h *share) horizon(key []byte) uint64 {
+	if h.horizons == nil || h.horizons.highest.Load() == 0 {
+		return 0
+	}
+	return h.horizons.of(h.keeper.State().Ring.Partition(key))
+}
+
+// pastHorizon reports whether any of the operations may be older than a horizon.
 func (h *share) pastHorizon(ops []kv.Op) bool {
 	if h.horizons == nil {
 		return false
@@ -29,18 +39,41 @@ func (h *share) pastHorizon(ops []kv.Op) bool {
 	return false
 }
 
-// lateness returns an error where an entry must not be applied because it may
-// have been deleted before it came. Its caller has horizons.dropping, shared.
-func (h *share) lateness(ctx context.Context, op *kv.Op) error {
-	p := h.keeper.State().Ring.Partition(op.Key)
-	if op.Deleted || op.Version.Time >= h.horizons.of(p) || op.Expires != 0 && op.Expires <= h.now() {
-		return nil // it brings nothing back
+// refuseLate completes the results of those entries that must not be applied, for
+// they may have been deleted before they came: they are older than the horizon,
+// and there is nothing here that they would replace but what is dead. Tombstones are
+// taken, and what has expired as long ago as what was dropped: neither brings
+// anything back. Its caller has horizons.dropping, shared.
+func (h *share) refuseLate(ctx context.Context, ops []kv.Op, results []kv.Result) {
+	var at []int
+	var asked []kv.Op
+	for i := range ops {
+		op := &ops[i]
+		if op.Version.Time < h.horizon(op.Key) && !op.Deleted && (op.Expires == 0 || op.Expires > h.now()-h.grace) {
+			at, asked = append(at, i), append(asked, kv.Op{Verb: kv.Get, Key: op.Key, Blind: true})
+		}
 	}
-	_, err := h.store.Get(ctx, op.Key, nil)
-	if errors.Is(err, kv.ErrNotFound) {
-		return fmt.Errorf("%s may have dropped the tombstone of %q: %w", h.name, op.Key, kv.ErrConflict)
+	held := make([]kv.Result, len(asked))
+	h.read(ctx, asked, held)
+	for i, r := range held {
+		op := &ops[at[i]]
+		switch {
+		case r.Err != nil && !errors.Is(r.Err, kv.ErrNotFound):
+			results[at[i]] = kv.Result{Err: r.Err}
+		case r.Err == nil && (r.Entry.Live(h.now()) || r.Entry.Version.Compare(op.Version) >= 0):
+		default:
+			results[at[i]] = h.late(op.Key)
+		}
 	}
-	return err
+}
+
+// late is the result of what is older than the horizon. Its entry's version is
+// what has to be reached.
+func (h *share) late(key []byte) kv.Result {
+	return kv.Result{
+		Entry: kv.Entry{Key: key, Version: kv.Version{Time: h.horizon(key)}},
+		Err:   fmt.Errorf("%s takes nothing as old of %q any more, which may have been deleted since: %w", h.name, key, kv.ErrConflict),
+	}
 }
 
 // horizonQuestion has a node raise horizons; takes a horizonRequest.
@@ -73,22 +106,23 @@ func (h *share) raiseHorizons(ctx context.Context, in horizonRequest) error {
 	if h.horizons == nil {
 		return fmt.Errorf("%s: %w", h.name, errNoDropping)
 	}
+	if latest := kv.Reading(h.now() - h.grace + kv.MaxAhead.Milliseconds()); in.Time > latest {
+		return fmt.Errorf("%s: a horizon that is not as old as the grace: %w", h.name, peer.ErrClock)
+	}
 	to := make(map[int]uint64, len(in.Partitions))
 	for _, p := range in.Partitions {
 		to[p] = in.Time
 	}
-	held := h.fence.share(make([]kv.Op, 1)) // whoever seals this replica finds it raised, or not at all
+	leave := h.fence.enter() // whoever seals this replica finds it raised, or not at all
 	s := h.keeper.State()
 	if s.RefusesWrite(in.Ring) {
-		h.fence.release(held)
+		leave()
 		return errStale(h.name, s)
 	}
-	err := h.horizons.raise(ctx, to)
-	h.fence.release(held)
-	if err == nil {
-		h.fence.wait() // who has looked at the old ones has applied by then
-	}
-	return err
+	h.horizons.raise(to)
+	leave()
+	h.fence.wait() // who has looked at the old ones has applied by then
+	return h.horizons.save(ctx)
 }
 
 // drop drops entries, each where it is exactly of its operation's version, for a

@@ -28,6 +28,12 @@ func (f *fence) share(ops []kv.Op) (held uint32) {
 	return held
 }
 
+// enter admits whoever changes something that is of no key, until leave is called.
+func (f *fence) enter() (leave func()) {
+	f.part[0].RLock()
+	return f.part[0].RUnlock
+}
+
 func (f *fence) release(held uint32) {
 	for ; held != 0; held &= held - 1 {
 		f.part[bits.TrailingZeros32(held)].RUnlock()

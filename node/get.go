@@ -126,6 +126,8 @@ func (n *Node) fetch(ctx context.Context, s *topology.State, to *reach, e *kv.En
 		switch {
 		case errors.Is(r.Err, peer.ErrStale):
 			return kv.Entry{}, 0, &refused{by: m.Name, err: r.Err}
+		case errors.Is(r.Err, kv.ErrNotFound): // it was dropped since, or its partition has moved
+			return kv.Entry{}, 0, errOvertaken
 		case r.Err != nil:
 			faults = append(faults, r.Err)
 		case r.Entry.Version == e.Version:

@@ -207,5 +207,7 @@ func (m *mover) takeHorizons(ctx context.Context) error {
 	m.handover.mu.Lock()
 	to := maps.Clone(m.handover.horizons)
 	m.handover.mu.Unlock()
-	return m.n.share.horizons.raise(ctx, to)
+	m.n.share.horizons.raise(to)
+	m.n.share.fence.wait()
+	return m.n.share.horizons.save(ctx)
 }

@@ -15,10 +15,10 @@ import (
 const horizonsName = "horizons"
 
 // horizons says of each partition up to which time of a version tombstones may
-// have been dropped. An entry that is older, alive, and of a key that this node
-// knows nothing of may have been deleted long ago, and come late. It is refused
-// like one that is older than a promise: who has it asks what the key holds, and
-// gives that a new stamp.
+// have been dropped. An older entry of which this node knows nothing may have been
+// deleted long ago, and come late. It is refused like one that is older than a
+// promise: a replica that holds it, or a read that meets it, has what the key holds
+// given a new stamp, and a writer stamps above the horizon in the first place.
 type horizons struct {
 	meta kv.Metadata
 
@@ -67,8 +67,8 @@ func (h *horizons) set(partition int, time uint64) {
 }
 
 // raise makes the horizons of partitions at least to, which counts at once, and
-// returns once they are saved.
-func (h *horizons) raise(ctx context.Context, to map[int]uint64) error {
+// lasts once save has returned.
+func (h *horizons) raise(to map[int]uint64) {
 	h.saving.Lock()
 	defer h.saving.Unlock()
 	for p, time := range to {
@@ -77,7 +77,13 @@ func (h *horizons) raise(ctx context.Context, to map[int]uint64) error {
 			h.unsaved = true
 		}
 	}
-	return h.save(ctx)
+}
+
+// save saves the horizons where they have changed.
+func (h *horizons) save(ctx context.Context) error {
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	return h.saveChanges(ctx)
 }
 
 // reset takes back the horizons of partitions of which this node holds nothing
@@ -91,11 +97,11 @@ func (h *horizons) reset(ctx context.Context, partitions []int) error {
 			h.unsaved = true
 		}
 	}
-	return h.save(ctx)
+	return h.saveChanges(ctx)
 }
 
-// save saves the horizons where they have changed. saving is held.
-func (h *horizons) save(ctx context.Context) error {
+// saveChanges is save where saving is held.
+func (h *horizons) saveChanges(ctx context.Context) error {
 	if !h.unsaved {
 		return nil
 	}

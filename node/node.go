@@ -129,6 +129,7 @@ func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, lo
 func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 	h := &share{
 		name: n.cfg.Name, store: n.store, keeper: n.keeper, now: n.clock.Now,
+		grace: n.cfg.TombstoneGrace.Milliseconds(),
 	}
 	durable, _ := n.store.(kv.Durable)
 	h.lasts = durable != nil && durable.Durable()

@@ -121,6 +121,12 @@ func TestFailedConditionsLeaveNoPromise(t *testing.T) {
 			t.Errorf("%s has version %v, had %v, and nobody wrote it", key, now, before)
 		}
 	}
+	c.awaitNoPromises()
+}
+
+// awaitNoPromises waits until no node has promised anything that it has not kept.
+func (c *cluster) awaitNoPromises() {
+	c.t.Helper()
 	c.await(func() bool {
 		for _, n := range c.nodes() {
 			if len(n.share.promises.overdue(time.Now().Add(time.Hour))) > 0 {

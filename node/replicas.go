@@ -94,12 +94,13 @@ func heldIn(results []kv.Result) ([]kv.Version, error) {
 	held := make([]kv.Version, len(results))
 	var promised error
 	for i := range results {
-		held[i] = results[i].Entry.Version
 		switch err := results[i].Err; {
 		case errors.Is(err, kv.ErrConflict):
 			promised = err
 		case err != nil:
 			return held, err
+		default:
+			held[i] = results[i].Entry.Version
 		}
 	}
 	return held, promised
@@ -148,8 +149,10 @@ func (o *otherReplica) Digests(ctx context.Context, partitions []int) ([]antient
 		Ring: o.s.Version(), Read: o.s.Read.Version(), Compare: o.compare, Partitions: partitions,
 		Horizons: o.horizons != nil,
 	}, &out)
-	for i := range min(len(out.Horizons), len(partitions)) {
-		o.horizons[partitions[i]] = out.Horizons[i]
+	if o.horizons != nil {
+		for i := range min(len(out.Horizons), len(partitions)) {
+			o.horizons[partitions[i]] = out.Horizons[i]
+		}
 	}
 	return out.Digests, err
 }
@@ -220,9 +223,10 @@ func (o *otherReplica) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Vers
 // collect horizons.
 type heir struct{ otherReplica }
 
-// Apply implements antientropy.Replica. What the other one takes for deleted and
-// forgotten is held there as far as this node is concerned: the others have got
-// all that matters when the partition moved to them.
+// Apply implements antientropy.Replica. What the other one refuses behind its
+// horizon, be it for that or for a promise, is done with as far as this node is
+// concerned: the others have got all that was acknowledged when the partition moved
+// to them.
 func (o *heir) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Version, error) {
 	ops := make([]kv.Op, len(entries))
 	for i := range entries {

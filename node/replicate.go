@@ -18,8 +18,8 @@ import (
 	"github.com/thunderdb/thunderdb/ring"
 )
 
-// round has operations of one kind, Apply, Promise or Withdraw, performed by all replicas
-// of their keys at once, and counts who did.
+// round has operations of one kind, Apply, Promise, Withdraw or Drop, performed by all
+// replicas of their keys at once, and counts who did.
 //
 // It is over for its caller as soon as every operation is decided: a replica
 // that is slow holds up nothing that does not need it. What such a one answers
@@ -46,7 +46,7 @@ type vote struct {
 	newer   bool       // somebody holds a newer version
 	met     kv.Version // the newest that was promised or held where a promise was refused
 	over    bool
-	answers []quorum.Answer // of a Promise: what those who gave it hold
+	answers []quorum.Answer // of those who did anything but an Apply: what they hold, as far as they say
 	faults  []error
 }
 

@@ -41,6 +41,7 @@ type share struct {
 	sealed   atomic.Uint64 // the newest ring version that a seal holds for
 	promises *promises
 	horizons *horizons    // nil: the store cannot drop tombstones, or drops entries by itself
+	grace    int64        // of tombstones, in milliseconds
 	now      func() int64 // Unix milliseconds
 }
 
@@ -197,6 +198,8 @@ func (h *share) applyFenced(ctx context.Context, ops []kv.Op, results []kv.Resul
 	if late {
 		h.horizons.dropping.RLock()
 		defer h.horizons.dropping.RUnlock()
+		clear(results)
+		h.refuseLate(ctx, ops, results)
 	}
 	for i := range ops {
 		op := &ops[i]
@@ -204,11 +207,8 @@ func (h *share) applyFenced(ctx context.Context, ops []kv.Op, results []kv.Resul
 			results[i] = kv.Result{Err: errPromised(h.name, op.Key)}
 			continue
 		}
-		if late {
-			if err := h.lateness(ctx, op); err != nil {
-				results[i] = kv.Result{Err: err}
-				continue
-			}
+		if late && results[i].Err != nil {
+			continue
 		}
 		a.at = append(a.at, i)
 		a.entries = append(a.entries, kv.Entry{
@@ -282,6 +282,8 @@ func (h *share) promise(ctx context.Context, ring uint64, ops []kv.Op, results [
 		switch made := h.promises.of(ops[i].Key); {
 		case s.RefusesWrite(ring):
 			results[i] = kv.Result{Err: errStale(h.name, s)}
+		case ops[i].Version.Time <= h.horizon(ops[i].Key):
+			results[i] = h.late(ops[i].Key)
 		case ops[i].Version.Compare(made) < 0:
 			results[i] = kv.Result{Entry: kv.Entry{Key: ops[i].Key, Version: made}, Err: errPromised(h.name, ops[i].Key)}
 		default:

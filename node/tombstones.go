@@ -22,9 +22,8 @@ import (
 //  2. All replicas have to be there, and to hold the same of the partition. A
 //     replica that is away keeps the tombstones, of whose keys it may hold more.
 //  3. All raise the horizon of the partition: from then on they refuse what is
-//     older, alive, and unknown to them, however long it was on its way. They
-//     save that before anything is dropped. It is part of what is handed over
-//     with a partition.
+//     older and unknown to them, however long it was on its way. They save that
+//     before anything is dropped. It is part of what is handed over with a partition.
 //  4. Each drops exactly the versions that the owner has found. What fails is
 //     found to differ, and comes back to all, as a tombstone.
 
@@ -34,9 +33,11 @@ const (
 	// graceParts is how often tombstones are looked for in a grace.
 	graceParts = 8
 	// droppedAtOnce is how many partitions are looked at together, and
-	// maxDropped about how many of their tombstones are dropped.
+	// maxDropped of how many tombstones of each.
 	droppedAtOnce = 64
-	maxDropped    = 4000
+	maxDropped    = 128
+	// dropPatience is how long other replicas have to answer.
+	dropPatience = 5 * time.Second
 )
 
 // dropTombstones drops those that nobody needs any more in the partitions that
@@ -47,84 +48,87 @@ func (n *Node) dropTombstones(ctx context.Context) error {
 			return nil // there are none
 		}
 	}
-	var errs []error
+	before := n.clock.Now() - n.cfg.TombstoneGrace.Milliseconds()
 	all := make([]int, n.cfg.Partitions)
 	for p := range all {
 		all[p] = p
 	}
+	var errs []error
 	for chunk := range slices.Chunk(all, droppedAtOnce) {
-		if err := n.dropIn(ctx, chunk); err != nil {
-			errs = append(errs, err)
-		}
-		if ctx.Err() != nil {
-			return nil
+		for len(chunk) > 0 && ctx.Err() == nil {
+			var err error
+			if chunk, err = n.dropIn(ctx, chunk, before); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// dropIn is dropTombstones of some partitions.
-func (n *Node) dropIn(ctx context.Context, partitions []int) error {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
+// dropIn drops some tombstones of partitions that are from before a Unix
+// millisecond, and returns the partitions that have more.
+func (n *Node) dropIn(ctx context.Context, partitions []int, before int64) (more []int, err error) {
+	s := n.keeper.State()
+	if n.Ready() != nil || !s.Settled() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*dropPatience)
 	defer cancel()
-	if n.Ready() != nil {
-		return nil
+	same, held, err := n.sameEverywhere(ctx, s, n.droppable(s, partitions))
+	if err != nil {
+		return nil, err
+	}
+	found, more, err := n.tombstones(ctx, s, same, before)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	same = slices.Sorted(maps.Keys(found))
+	now, err := (&ownReplica{h: n.share}).Digests(ctx, same)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range same {
+		if was := held[p]; !was.Alike(&now[i]) {
+			delete(found, p) // some of it may be here only
+		}
 	}
 	a, err := n.admit(ctx, 0, 0)
 	if err != nil {
-		return nil //nolint:nilerr // it is not ready after all
+		return nil, nil //nolint:nilerr // it is not ready any more
 	}
 	defer a.release()
-	if !a.s.Settled() {
-		return nil
+	if a.s.Version() != s.Version() || !a.s.Settled() {
+		return nil, nil
 	}
-	before := n.clock.Now() - n.cfg.TombstoneGrace.Milliseconds()
-	found, err := n.tombstones(ctx, a.s, partitions, before)
-	if err != nil || len(found) == 0 {
-		return err
+	in := horizonRequest{Ring: s.Version(), Time: kv.Reading(before)}
+	if in.Partitions, err = n.raiseEverywhere(ctx, s, slices.Sorted(maps.Keys(found)), in); err != nil {
+		return nil, err
 	}
-	same, err := n.agree(a.s, slices.Collect(maps.Keys(found)), n.askDigests(ctx, a.s))
-	if err != nil {
-		return err
+	if n.dropEverywhere(ctx, s, found, in.Partitions) == 0 {
+		return nil, nil // or it would never end
 	}
-	raised, err := n.agree(a.s, same, n.askHorizon(ctx, horizonRequest{Ring: a.s.Version(), Time: kv.Reading(before)}))
-	if err != nil {
-		return err
-	}
-	n.dropEverywhere(ctx, a.s, found, raised)
-	return nil
+	return more, nil
 }
 
-// tombstones returns a Drop of each of this node's tombstones that are older than
-// a Unix millisecond, by partition, of those that it owns.
-func (n *Node) tombstones(ctx context.Context, s *topology.State, partitions []int, before int64) (map[int][]kv.Op, error) {
-	found, count := map[int][]kv.Op{}, 0
-	horizon := kv.Reading(before)
+// droppable returns those of the partitions that this node owns, and all of whose
+// replicas can be reached.
+func (n *Node) droppable(s *topology.State, partitions []int) (out []int) {
+	members := s.Ring.Members()
 	for _, p := range partitions {
-		if s.Ring.Replicas(p)[0] != s.Self || count >= maxDropped {
-			continue
-		}
-		err := n.store.(kv.Scanner).Scan(ctx, p, nil, func(e *kv.Entry) bool {
-			if e.Version.Time < horizon && !e.Live(before) && (e.Expires == 0 || e.Expires < before) {
-				found[p] = append(found[p], kv.Op{Verb: kv.Drop, Key: bytes.Clone(e.Key), Version: e.Version})
-				count++
-			}
-			return count < maxDropped
-		})
-		if err != nil {
-			return nil, fmt.Errorf("look for tombstones: %w", err)
+		replicas := s.Ring.Replicas(p)
+		if replicas[0] == s.Self && !slices.ContainsFunc(replicas[1:], func(at int) bool {
+			_, err := n.peers.to(&members[at])
+			return err != nil
+		}) {
+			out = append(out, p)
 		}
 	}
-	return found, nil
+	return out
 }
 
-// agree asks each replica of partitions about those that it holds, and returns
-// the partitions to which all said yes. This node is asked first; its error is
-// returned.
-func (n *Node) agree(
-	s *topology.State, partitions []int, ask func(m *ring.Member, partitions []int) (yes []int, err error),
-) ([]int, error) {
-	slices.Sort(partitions)
+// others returns the partitions to which all of their other replicas say yes. Each
+// is asked about those that it holds.
+func (n *Node) others(s *topology.State, partitions []int, ask func(m *ring.Member, partitions []int) (yes []int)) []int {
 	members := s.Ring.Members()
 	of := make([][]int, len(members))
 	for _, p := range partitions {
@@ -132,69 +136,97 @@ func (n *Node) agree(
 			of[at] = append(of[at], p)
 		}
 	}
-	said := map[int]int{} // by partition, how many said yes
-	yes, err := ask(&members[s.Self], of[s.Self])
-	if err != nil {
-		return nil, err
-	}
-	for at := range of {
-		if at != s.Self && len(of[at]) > 0 {
-			more, err := ask(&members[at], of[at])
-			if err != nil { // it is not there, or cannot
-				more = nil
-			}
-			yes = append(yes, more...)
+	said := make([][]int, len(members))
+	inParallel(len(members), func(at int) func() {
+		if at == s.Self || len(of[at]) == 0 {
+			return nil
 		}
+		return func() { said[at] = ask(&members[at], of[at]) }
+	})
+	count := map[int]int{}
+	for _, p := range slices.Concat(said...) {
+		count[p]++
 	}
-	for _, p := range yes {
-		said[p]++
-	}
-	return slices.DeleteFunc(partitions, func(p int) bool { return said[p] < len(s.Ring.Replicas(p)) }), nil
+	return slices.DeleteFunc(partitions, func(p int) bool { return count[p] < len(s.Ring.Replicas(p))-1 })
 }
 
-// askDigests returns what asks for digests, and says yes to those that are like
-// this node's, which has to be asked first.
-func (n *Node) askDigests(ctx context.Context, s *topology.State) func(*ring.Member, []int) ([]int, error) {
-	own := map[int]antientropy.Digest{}
-	return func(m *ring.Member, partitions []int) (yes []int, err error) {
-		var replica antientropy.Replica = &otherReplica{n: n, member: m, s: s}
-		if m.Storage == n.id {
-			replica = &ownReplica{h: n.share}
-		}
-		digests, err := replica.Digests(ctx, partitions)
+// sameEverywhere returns the partitions of which all replicas hold the same, and
+// what this node holds.
+func (n *Node) sameEverywhere(
+	ctx context.Context, s *topology.State, partitions []int,
+) (same []int, held map[int]antientropy.Digest, err error) {
+	own, err := (&ownReplica{h: n.share}).Digests(ctx, partitions)
+	if err != nil {
+		return nil, nil, err
+	}
+	held = make(map[int]antientropy.Digest, len(own))
+	for i, p := range partitions {
+		held[p] = own[i]
+	}
+	ctx, cancel := context.WithTimeout(ctx, dropPatience)
+	defer cancel()
+	same = n.others(s, partitions, func(m *ring.Member, partitions []int) (yes []int) {
+		digests, err := (&otherReplica{n: n, member: m, s: s}).Digests(ctx, partitions)
 		if err != nil || len(digests) != len(partitions) {
-			return nil, err
+			return nil
 		}
 		for i, p := range partitions {
-			if m.Storage == n.id {
-				own[p] = digests[i]
-			}
-			if mine := own[p]; mine.Alike(&digests[i]) {
+			if mine := held[p]; mine.Alike(&digests[i]) {
 				yes = append(yes, p)
 			}
 		}
-		return yes, nil
-	}
+		return yes
+	})
+	return same, held, nil
 }
 
-// askHorizon returns what asks to raise horizons.
-func (n *Node) askHorizon(ctx context.Context, in horizonRequest) func(*ring.Member, []int) ([]int, error) {
-	return func(m *ring.Member, partitions []int) ([]int, error) {
+// tombstones returns a Drop of each of this node's tombstones that are from before
+// a Unix millisecond, by partition, and which partitions have more.
+func (n *Node) tombstones(
+	ctx context.Context, s *topology.State, partitions []int, before int64,
+) (found map[int][]kv.Op, more []int, err error) {
+	found = map[int][]kv.Op{}
+	horizon := kv.Reading(before)
+	for _, p := range partitions {
+		err := n.store.(kv.Scanner).Scan(ctx, p, nil, func(e *kv.Entry) bool {
+			if e.Version.Time >= horizon || e.Live(before) || e.Expires >= before {
+				return true
+			}
+			if len(found[p]) == maxDropped {
+				more = append(more, p)
+				return false
+			}
+			found[p] = append(found[p], kv.Op{Verb: kv.Drop, Key: bytes.Clone(e.Key), Version: e.Version})
+			return true
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("look for tombstones: %w", err)
+		}
+	}
+	return found, more, nil
+}
+
+// raiseEverywhere has all replicas raise horizons, this node last, and returns the
+// partitions of which all have.
+func (n *Node) raiseEverywhere(ctx context.Context, s *topology.State, partitions []int, in horizonRequest) ([]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, dropPatience)
+	defer cancel()
+	raised := n.others(s, partitions, func(m *ring.Member, partitions []int) []int {
 		in := in
 		in.Partitions = partitions
-		if m.Storage == n.id {
-			return partitions, n.share.raiseHorizons(ctx, in)
-		}
 		client, err := n.peers.to(m)
-		if err != nil {
-			return nil, err
+		if err != nil || client.Ask(ctx, horizonQuestion, in, nil) != nil {
+			return nil
 		}
-		return partitions, client.Ask(ctx, horizonQuestion, in, nil)
-	}
+		return partitions
+	})
+	in.Partitions = raised
+	return raised, n.share.raiseHorizons(ctx, in)
 }
 
-// dropEverywhere has all replicas drop what was found in partitions.
-func (n *Node) dropEverywhere(ctx context.Context, s *topology.State, found map[int][]kv.Op, partitions []int) {
+// dropEverywhere has all replicas drop what was found in partitions, and returns
+// how many they have.
+func (n *Node) dropEverywhere(ctx context.Context, s *topology.State, found map[int][]kv.Op, partitions []int) (dropped int) {
 	var ops []kv.Op
 	var to []reach
 	for _, p := range partitions {
@@ -208,7 +240,6 @@ func (n *Node) dropEverywhere(ctx context.Context, s *topology.State, found map[
 	}
 	r := n.newRound(s, ops, to, nil)
 	r.run(ctx)
-	dropped := 0
 	for i := range ops {
 		if _, err := r.outcome(ctx, i); err == nil {
 			dropped++
@@ -217,4 +248,5 @@ func (n *Node) dropEverywhere(ctx context.Context, s *topology.State, found map[
 	if len(ops) > 0 {
 		n.logger.Debug("tombstones were dropped", "dropped", dropped, "tried", len(ops))
 	}
+	return dropped
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/thunderdb/thunderdb/kv"
+	"github.com/thunderdb/thunderdb/node/peer"
 )
 
 // forget deletes a key, and has its tombstone dropped everywhere. It returns the
@@ -42,27 +43,47 @@ func (c *cluster) give(n *Node, e kv.Entry) error {
 	return results[0].Err
 }
 
+// besides returns a key in the partition of another one.
+func (c *cluster) besides(other, prefix string) []byte {
+	r := c.nodes()[0].Ring()
+	for i := 0; ; i++ {
+		if key := fmt.Appendf(nil, "%s%d", prefix, i); r.Partition(key) == r.Partition([]byte(other)) {
+			return key
+		}
+	}
+}
+
 // What was deleted does not come back once that is forgotten, however late a
 // message with it is; what cannot bring it back is taken.
 func TestLateEntryIsRefused(t *testing.T) {
 	t.Parallel()
 	c := newReplicated(t, 3, 3)
+	c.put(c.node("n1"), "gone", "oldest")
+	oldest := c.mustDo(c.node("n1"), &kv.Op{Verb: kv.Delete, Key: []byte("gone"), Need: kv.All}).Entry
+	oldest.Key = []byte("gone")
 	late := c.forget("gone")
-	kept := c.put(c.node("n1"), "kept", "v").Entry
-	kept.Key, kept.Value = []byte("kept"), []byte("older")
+	known := c.besides("gone", "known")
+	kept := c.put(c.node("n1"), string(known), "v").Entry
+	kept.Key, kept.Value = known, []byte("older")
 	kept.Version.Time = late.Version.Time
-	tombstone, expired := late, late
-	tombstone.Value, tombstone.Deleted = nil, true
-	expired.Key, expired.Expires = []byte("expired"), 1
+	expired, lately := late, late
+	expired.Key, expired.Expires = c.besides("gone", "expired"), 1
+	lately.Key, lately.Expires = c.besides("gone", "lately"), c.now().Add(-time.Minute).UnixMilli()
 	for _, n := range c.nodes() {
-		if err := c.give(n, late); !errors.Is(err, kv.ErrConflict) {
-			t.Errorf("%s takes what was deleted: %v", n.Name(), err)
+		refuses := func(e kv.Entry) {
+			t.Helper()
+			if err := c.give(n, e); !errors.Is(err, kv.ErrConflict) {
+				t.Errorf("%s takes %q: %v", n.Name(), e.Key, err)
+			}
 		}
-		for name, e := range map[string]kv.Entry{"of a known key": kept, "a tombstone": tombstone, "expired": expired} {
+		refuses(late)
+		refuses(lately) // by a clock that is only a little ahead
+		for name, e := range map[string]kv.Entry{"of a known key": kept, "a tombstone": oldest, "expired": expired} {
 			if err := c.give(n, e); err != nil {
 				t.Errorf("%s refuses an old entry, %s: %v", n.Name(), name, err)
 			}
 		}
+		refuses(late) // the key is known now, as deleted before
 	}
 	for _, n := range c.nodes() {
 		if _, err := c.get(n, "gone"); !errors.Is(err, kv.ErrNotFound) {
@@ -141,6 +162,96 @@ func TestTombstonesThatAreNeededStay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A member that is down keeps the tombstones of its partitions, and not those of
+// others.
+func TestOthersDoNotWaitForWhoIsDown(t *testing.T) {
+	t.Parallel()
+	c := newReplicated(t, 3, 2)
+	r := c.node("n1").Ring()
+	theirs, its := 0, 0 // keys of partitions that n3 holds nothing of, and others
+	holds := func(key []byte) bool { return r.Holds(r.Partition(key), r.Index("n3")) }
+	for i := range 8 * maxDropped {
+		key := fmt.Appendf(nil, "k%d", i)
+		c.mustDo(c.node("n1"), &kv.Op{Verb: kv.Put, Key: key})
+		c.mustDo(c.node("n1"), &kv.Op{Verb: kv.Delete, Key: key, Need: kv.All})
+	}
+	c.kill("n3")
+	c.advance(defaultGrace + time.Minute)
+	for _, n := range c.nodes() {
+		if err := n.dropTombstones(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range c.nodes() {
+		for p := range testPartitions {
+			err := n.store.(kv.Scanner).Scan(t.Context(), p, nil, func(e *kv.Entry) bool {
+				if holds(e.Key) {
+					its++
+				} else {
+					theirs++
+				}
+				return true
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if theirs > 0 || its == 0 {
+		t.Errorf("%d tombstones that n3 has no part in are left, and %d that it has", theirs, its)
+	}
+}
+
+// More tombstones than are dropped at once go in one pass.
+func TestAllAreDropped(t *testing.T) {
+	t.Parallel()
+	c := newReplicated(t, 1, 1)
+	n := c.node("n1")
+	for i := range 3 * maxDropped {
+		key := c.besides("k", fmt.Sprintf("k%d-", i))
+		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: key})
+		c.mustDo(n, &kv.Op{Verb: kv.Delete, Key: key})
+	}
+	c.advance(defaultGrace + time.Minute)
+	if err := n.dropTombstones(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := n.Stats().Entries; left != 0 {
+		t.Errorf("%d are left", left)
+	}
+}
+
+// A clock that is ahead raises no horizon at the others, and one that is behind
+// the horizon keeps nobody from writing.
+func TestHorizonAndClocks(t *testing.T) {
+	t.Parallel()
+	c := newReplicated(t, 3, 3)
+	for _, n := range c.nodes() {
+		err := n.share.raiseHorizons(t.Context(), horizonRequest{
+			Ring: n.keeper.State().Version(), Time: kv.Reading(c.now().UnixMilli()), Partitions: []int{1},
+		})
+		if !errors.Is(err, peer.ErrClock) || n.share.horizons.of(1) > 0 {
+			t.Errorf("%s raises a horizon to now: %v", n.Name(), err)
+		}
+	}
+	ahead := map[int]uint64{}
+	for p := range testPartitions {
+		ahead[p] = kv.Reading(c.now().Add(time.Hour).UnixMilli())
+	}
+	for _, n := range c.nodes() {
+		n.share.horizons.raise(ahead)
+	}
+	for i := range 20 {
+		n, key := c.nodes()[i%3], fmt.Appendf(nil, "k%d", i)
+		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: key})
+		c.mustDo(n, &kv.Op{Verb: kv.Delete, Key: key})
+		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: key, If: &kv.Condition{NoneMatchAny: true}})
+		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: fmt.Appendf(nil, "created%d", i), If: &kv.Condition{NoneMatchAny: true}})
+		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: fmt.Appendf(nil, "blind%d", i), Blind: true})
+	}
+	c.awaitNoPromises()
 }
 
 // An expiry is known for the grace, too, however old the entry is.

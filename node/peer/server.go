@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/thunderdb/thunderdb/internal/fresh"
 )
 
 // Limits of the HTTP that everything begins with.
@@ -31,6 +33,7 @@ type Server struct {
 	answers map[string]AnswerFunc
 
 	group sync.WaitGroup // requests and sessions under way
+	fresh fresh.Conns
 
 	mu       sync.Mutex // guards all below
 	draining bool
@@ -80,6 +83,7 @@ func (s *Server) httpServer(work context.Context) *http.Server {
 		Handler:           s.routes(),
 		BaseContext:       func(net.Listener) context.Context { return work },
 		ErrorLog:          log,
+		ConnState:         s.fresh.Follow,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -90,6 +94,7 @@ func (s *Server) httpServer(work context.Context) *http.Server {
 // their context, which stop ends.
 func (s *Server) drain(work context.Context, stop context.CancelFunc, hs *http.Server) {
 	s.refuse()
+	s.fresh.Close()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
