@@ -89,6 +89,7 @@ func NewMemory(opts MemoryOptions) (*Memory, error) {
 	}
 	for i := range m.shards {
 		m.shards[i].tables = make([]table, perShard)
+		m.shards[i].expiring = make([]uint32, perShard)
 		m.shards[i].arena = arena{resident: &m.resident, huge: &m.huge}
 	}
 	m.expiring.resident = &m.resident
@@ -159,7 +160,7 @@ func (m *Memory) Close() error {
 		s.mu.Lock()
 		closed = closed || s.closed
 		s.closed = true
-		s.tables, s.arena = nil, arena{}
+		s.tables, s.expiring, s.arena = nil, nil, arena{}
 		s.mu.Unlock()
 	}
 	if closed {

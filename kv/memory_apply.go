@@ -290,7 +290,7 @@ func (m *Memory) count(s *shard, t *table, e *Entry) {
 	case e.Expires == 0:
 		s.lasting.add(c)
 	default:
-		t.expiring++
+		s.expiring[s.index(t)]++
 		m.expiring.add(e.Expires, c)
 	}
 }
@@ -301,7 +301,7 @@ func (m *Memory) uncount(s *shard, t *table, r *record) {
 	case r.expires == 0:
 		s.lasting.sub(c)
 	default:
-		t.expiring--
+		s.expiring[s.index(t)]--
 		m.expiring.sub(r.expires, c)
 	}
 }

@@ -56,8 +56,9 @@ func (m *Memory) keys(partition int, from []byte) ([][]byte, error) {
 	t := &s.tables[table]
 	keys := make([][]byte, 0, t.used)
 	var room []byte // what keys are copied to
-	for i := range len(t.buckets) * len(bucket{}) {
-		sl := t.buckets[i/len(bucket{})][i%len(bucket{})]
+	buckets := t.buckets()
+	for i := range len(buckets) * len(bucket{}) {
+		sl := buckets[i/len(bucket{})][i%len(bucket{})]
 		if sl == 0 {
 			continue
 		}
