@@ -20,6 +20,10 @@ const (
 // Apply implements [Store]. It ignores ctx, for it never waits long. A value
 // that there is no room for does not keep it from the entries behind.
 func (m *Memory) Apply(_ context.Context, entries []Entry, done []Applied) error {
+	if len(entries) == 1 { // as most often
+		places := [1]place{m.place(entries[0].Key)}
+		return m.apply(&batch{entries: entries, done: done, places: places[:]})
+	}
 	if len(entries) <= smallBatch {
 		var places [smallBatch]place
 		for i := range entries {
@@ -217,7 +221,7 @@ func (m *Memory) replace(s *shard, t *table, sl *slot, old *record, d *draft) (l
 	a := &s.arena
 	switch l := sl.loc(); {
 	case d.size == old.size:
-		a.rewrite(l, old.size, old.size, d)
+		d.write(a.at(l))
 	case a.suits(l, old.size, d.size):
 		a.rewrite(l, old.size, a.roomAt(l, old.size), d)
 	default:
