@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"sync"
+	"unsafe"
 )
 
 const (
@@ -207,6 +208,7 @@ func (m *Memory) insert(s *shard, t *table, tag uint32, d *draft) (lacking int) 
 	d.write(room)
 	if t.full() {
 		m.resident.Add(t.grow())
+		m.huge.note(unsafe.Pointer(t.first))
 	}
 	t.insert(newSlot(tag, l))
 	t.used++

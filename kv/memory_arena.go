@@ -3,6 +3,7 @@ package kv
 import (
 	"slices"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -132,7 +133,7 @@ func (a *arena) newHead() bool {
 		return false
 	}
 	a.slabs[id] = new(slab)
-	a.huge.note(a.slabs[id][:])
+	a.huge.note(unsafe.Pointer(a.slabs[id]))
 	a.resident.Add(slabBytes)
 	old := a.head
 	a.head = id
