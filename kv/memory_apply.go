@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"sync"
+	"unsafe"
 )
 
 const (
@@ -20,6 +21,10 @@ const (
 // Apply implements [Store]. It ignores ctx, for it never waits long. A value
 // that there is no room for does not keep it from the entries behind.
 func (m *Memory) Apply(_ context.Context, entries []Entry, done []Applied) error {
+	if len(entries) == 1 { // as most often
+		places := [1]place{m.place(entries[0].Key)}
+		return m.apply(&batch{entries: entries, done: done, places: places[:]})
+	}
 	if len(entries) <= smallBatch {
 		var places [smallBatch]place
 		for i := range entries {
@@ -203,6 +208,7 @@ func (m *Memory) insert(s *shard, t *table, tag uint32, d *draft) (lacking int) 
 	d.write(room)
 	if t.full() {
 		m.resident.Add(t.grow())
+		m.huge.note(unsafe.Pointer(t.first))
 	}
 	t.insert(newSlot(tag, l))
 	t.used++
@@ -217,7 +223,7 @@ func (m *Memory) replace(s *shard, t *table, sl *slot, old *record, d *draft) (l
 	a := &s.arena
 	switch l := sl.loc(); {
 	case d.size == old.size:
-		a.rewrite(l, old.size, old.size, d)
+		d.write(a.at(l))
 	case a.suits(l, old.size, d.size):
 		a.rewrite(l, old.size, a.roomAt(l, old.size), d)
 	default:
@@ -290,7 +296,7 @@ func (m *Memory) count(s *shard, t *table, e *Entry) {
 	case e.Expires == 0:
 		s.lasting.add(c)
 	default:
-		t.expiring++
+		s.expiring[s.index(t)]++
 		m.expiring.add(e.Expires, c)
 	}
 }
@@ -301,7 +307,7 @@ func (m *Memory) uncount(s *shard, t *table, r *record) {
 	case r.expires == 0:
 		s.lasting.sub(c)
 	default:
-		t.expiring--
+		s.expiring[s.index(t)]--
 		m.expiring.sub(r.expires, c)
 	}
 }

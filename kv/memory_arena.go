@@ -3,6 +3,7 @@ package kv
 import (
 	"slices"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 	maxSlabs = 1 << (31 - slabBits)
 	// slabBytes is what a slab takes, and ownBytes what a record of its own
 	// takes beside its bytes.
-	slabBytes = slabSize + 48
+	slabBytes = slabSize + 24
 	ownBytes  = 64
 )
 
@@ -37,6 +38,9 @@ func (l location) own() int    { return int(l &^ ownBit) }
 
 func newLocation(slab, offset int) location { return location(slab<<slabBits | offset) }
 
+// slab is memory that records share.
+type slab [slabSize]byte
+
 // fill is how far a slab is filled.
 type fill struct {
 	used uint16 // bytes that records and filler take, from the beginning
@@ -53,12 +57,12 @@ func (f fill) dead() int { return int(f.used - f.live) }
 // slab with the most dead bytes is evacuated to the head when the arena has
 // too many of them.
 type arena struct {
-	slabs [][]byte // by number; nil where it was let go
-	fills []fill   // of slabs
-	free  []int    // numbers of slabs that were let go
-	head  int      // the slab that is filled now; 0 is none
-	live  int      // sum of the fills' live
-	dead  int      // sum of the fills' dead()
+	slabs []*slab // by number; nil where it was let go
+	fills []fill  // of slabs
+	free  []int   // numbers of slabs that were let go
+	head  int     // the slab that is filled now; 0 is none
+	live  int     // sum of the fills' live
+	dead  int     // sum of the fills' dead()
 
 	owns     [][]byte // the records that have memory of their own, by number
 	freeOwns []int    // numbers of those that were let go
@@ -117,7 +121,7 @@ func (a *arena) alloc(size int) (l location, room []byte, ok bool) {
 // was a number for it.
 func (a *arena) newHead() bool {
 	if len(a.slabs) == 0 {
-		a.slabs, a.fills = make([][]byte, 1, 4), make([]fill, 1, 4)
+		a.slabs, a.fills = make([]*slab, 1, 4), make([]fill, 1, 4)
 	}
 	id := len(a.slabs)
 	switch n := len(a.free); {
@@ -128,8 +132,8 @@ func (a *arena) newHead() bool {
 	default:
 		return false
 	}
-	a.slabs[id] = make([]byte, slabSize)
-	a.huge.note(a.slabs[id])
+	a.slabs[id] = new(slab)
+	a.huge.note(unsafe.Pointer(a.slabs[id]))
 	a.resident.Add(slabBytes)
 	old := a.head
 	a.head = id

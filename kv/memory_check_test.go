@@ -98,7 +98,7 @@ func checkMemory(t testing.TB, m *Memory) {
 		s.mu.RLock()
 		resident += checkArena(t, m, &s.arena, checkTables(t, m, i, &expiring))
 		for j := range s.tables {
-			resident += int64(len(s.tables[j].buckets) * bucketBytes)
+			resident += int64(int(s.tables[j].n) * bucketBytes)
 		}
 		s.mu.RUnlock()
 	}
@@ -144,8 +144,8 @@ func checkTables(t testing.TB, m *Memory, shard int, expiring *ledger) map[locat
 				lasting.add(c)
 			}
 		}
-		if used != int(tab.used) || expires != int(tab.expiring) {
-			t.Errorf("table %d counts %d used, %d expiring, but has %d, %d", i, tab.used, tab.expiring, used, expires)
+		if used != int(tab.used) || expires != int(s.expiring[i]) {
+			t.Errorf("table %d counts %d used, %d expiring, but has %d, %d", i, tab.used, s.expiring[i], used, expires)
 		}
 	}
 	if lasting != s.lasting || int64(len(refs)) != s.entries {
@@ -157,8 +157,8 @@ func checkTables(t testing.TB, m *Memory, shard int, expiring *ledger) map[locat
 // bucketSlots returns the slots of each bucket.
 func bucketSlots(t *table) [][]slot {
 	var all [][]slot
-	for i := range t.buckets {
-		all = append(all, t.buckets[i][:])
+	for i := range t.buckets() {
+		all = append(all, t.buckets()[i][:])
 	}
 	return all
 }

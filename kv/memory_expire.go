@@ -55,13 +55,14 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 	t := &s.tables[table]
 	// The table may have changed since: a record that this has put before the
 	// slot waits for the next round.
-	slots := len(t.buckets) * len(bucket{})
+	buckets := t.buckets()
+	slots := len(buckets) * len(bucket{})
 	end := min(w.slot+sweepSlots, slots)
-	if t.expiring == 0 {
+	if s.expiring[table] == 0 {
 		w.slot = slots
 	}
 	for ; w.slot < end && examined < budget; w.slot++ {
-		sl := &t.buckets[w.slot/len(bucket{})][w.slot%len(bucket{})]
+		sl := &buckets[w.slot/len(bucket{})][w.slot%len(bucket{})]
 		if *sl == 0 {
 			continue
 		}

@@ -42,15 +42,6 @@ func (d *dictionary) nodeID(node uint64) (id byte, ok bool) {
 	return d.nodes.add(node)
 }
 
-// contentType returns the content type of a record, without allocating where
-// it is numbered.
-func (d *dictionary) contentType(r *record) string {
-	if r.flags&flagInlineType != 0 {
-		return string(r.inlineType)
-	}
-	return d.types.value(r.typeID)
-}
-
 // interner numbers up to maxInterned values; the zero value is number 0. The
 // numbers never change, and readers take no lock.
 type interner[T comparable] struct {

@@ -57,8 +57,8 @@ func (m *Memory) purge(s *shard, at place, ref *Ref) bool {
 	s.arena.kill(sl.loc(), old.size)
 	t.remove(t.bucketOf(*sl), *sl)
 	if t.used--; t.used == 0 {
-		m.resident.Add(-int64(len(t.buckets) * bucketBytes))
-		t.buckets = nil
+		m.resident.Add(-int64(int(t.n) * bucketBytes))
+		t.setBuckets(nil)
 	}
 	if s.arena.wasteful() {
 		m.evacuate(s)

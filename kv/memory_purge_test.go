@@ -9,7 +9,7 @@ import (
 // reaches reports whether a lookup comes by a slot.
 func reaches(t *table, s slot) bool {
 	for i := t.home(s.tag()); ; i = t.after(i) {
-		for _, other := range t.buckets[i] {
+		for _, other := range t.buckets()[i] {
 			if other == s {
 				return true
 			}

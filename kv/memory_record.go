@@ -28,15 +28,14 @@ const (
 	flagPad
 )
 
-// record is a record taken apart. Its slices are views into the slab.
+// record is a record taken apart, but for its content type. Its slices are
+// views into the slab.
 type record struct {
 	flags      byte
-	typeID     byte
 	version    Version
 	expires    int64
 	key, value []byte
-	inlineType []byte // with flagInlineType
-	size       int    // bytes of the whole record
+	size       int // bytes of the whole record
 }
 
 // live returns the keys and bytes that the record counts for: none where it is
@@ -85,13 +84,44 @@ func (d *dictionary) parse(b []byte) record {
 		rest = rest[8:]
 	}
 	if r.flags&flagInlineType != 0 {
-		r.inlineType, rest = takeBytes(rest)
+		_, rest = takeBytes(rest)
 	} else {
-		r.typeID, rest = rest[0], rest[1:]
+		rest = rest[1:]
 	}
 	r.value, rest = takeBytes(rest)
 	r.size = len(b) - len(rest)
 	return r
+}
+
+// read sets e, which is empty, to the record at the beginning of b, which has
+// this key. The value is appended to dst. It does what parse does, but makes
+// nothing that a reader has no use for.
+func (d *dictionary) read(b, key, dst []byte, e *Entry) {
+	e.Key = key
+	flags, rest := b[0], b[1+sizeBytes(len(key)):]
+	e.Deleted = flags&flagDeleted != 0
+	e.Version.Time = binary.LittleEndian.Uint64(rest)
+	if flags&flagInlineNode != 0 {
+		e.Version.Node = binary.LittleEndian.Uint64(rest[8:])
+		rest = rest[16:]
+	} else {
+		e.Version.Node = d.nodes.value(rest[8])
+		rest = rest[9:]
+	}
+	if flags&flagExpires != 0 {
+		e.Expires = int64(binary.LittleEndian.Uint64(rest))
+		rest = rest[8:]
+	}
+	if flags&flagInlineType != 0 {
+		var name []byte
+		name, rest = takeBytes(rest)
+		e.ContentType = string(name)
+	} else {
+		e.ContentType = d.types.value(rest[0])
+		rest = rest[1:]
+	}
+	value, _ := takeBytes(rest)
+	e.Value = append(dst, value...)
 }
 
 // fillerSize returns the size of the filler at the beginning of b, or 0 where

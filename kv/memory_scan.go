@@ -56,8 +56,9 @@ func (m *Memory) keys(partition int, from []byte) ([][]byte, error) {
 	t := &s.tables[table]
 	keys := make([][]byte, 0, t.used)
 	var room []byte // what keys are copied to
-	for i := range len(t.buckets) * len(bucket{}) {
-		sl := t.buckets[i/len(bucket{})][i%len(bucket{})]
+	buckets := t.buckets()
+	for i := range len(buckets) * len(bucket{}) {
+		sl := buckets[i/len(bucket{})][i%len(bucket{})]
 		if sl == 0 {
 			continue
 		}
@@ -102,17 +103,12 @@ func (m *Memory) readPage(partition int, keys [][]byte, page *scanPage) (int, er
 		if sl == nil {
 			continue
 		}
-		r := m.dict.parse(s.arena.at(sl.loc()))
 		start := len(page.values)
-		page.values = append(page.values, r.value...)
-		page.entries = append(page.entries, Entry{
-			Key:         keys[n],
-			Value:       page.values[start:len(page.values):len(page.values)],
-			Version:     r.version,
-			Expires:     r.expires,
-			ContentType: m.dict.contentType(&r),
-			Deleted:     r.flags&flagDeleted != 0,
-		})
+		var e Entry
+		m.dict.read(s.arena.at(sl.loc()), keys[n], page.values, &e)
+		page.values = e.Value
+		e.Value = e.Value[start:len(e.Value):len(e.Value)]
+		page.entries = append(page.entries, e)
 	}
 	return n, nil
 }

@@ -16,11 +16,20 @@ func (c *counts) sub(d counts) { c.keys, c.bytes = c.keys-d.keys, c.bytes-d.byte
 // shard is the partitions p of a Memory where p modulo the number of shards is
 // the same.
 type shard struct {
-	mu      sync.RWMutex // guards all below
-	closed  bool
-	tables  []table // of partition p, at p divided by the number of shards
-	arena   arena
-	lasting counts // live entries that have no expiry
-	entries int64  // live, expired and tombstones
-	_       [64]byte
+	mu     sync.RWMutex // guards all below
+	closed bool
+	tables []table // of partition p, at p divided by the number of shards
+	arena  arena
+	// expiring counts in each table the live records that have an expiry. It
+	// stands apart so that more tables fit in the processor's cache.
+	expiring []uint32
+	lasting  counts // live entries that have no expiry
+	entries  int64  // live, expired and tombstones
+	_        [64]byte
+}
+
+// index returns where in s.tables a table stands. It is asked only of what
+// expires, so tables need not say it.
+func (s *shard) index(t *table) int {
+	return int((uintptr(unsafe.Pointer(t)) - uintptr(unsafe.Pointer(&s.tables[0]))) / unsafe.Sizeof(table{}))
 }

@@ -149,7 +149,7 @@ func TestSlabNumbersRunOut(t *testing.T) {
 	put(t, m, Entry{Key: nthKey(0), Value: make([]byte, 1000), Version: Version{Time: 1}})
 	a := &m.shards[0].arena
 	a.fills = append(a.fills, make([]fill, maxSlabs-len(a.slabs))...)
-	a.slabs = append(a.slabs, make([][]byte, maxSlabs-len(a.slabs))...)
+	a.slabs = append(a.slabs, make([]*slab, maxSlabs-len(a.slabs))...)
 
 	n := fillMemory(t, m, 1)
 	if n < slabSize/1200 || n > slabSize/1000 {

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	tableBytes  = int(unsafe.Sizeof(table{}))
+	tableBytes  = int(unsafe.Sizeof(table{}) + unsafe.Sizeof(shard{}.expiring[0]))
 	bucketBytes = int(unsafe.Sizeof(bucket{}))
 	cacheLine   = bucketBytes
 )
@@ -27,28 +27,34 @@ type bucket [8]slot
 // home bucket is full stands in the next one that is not, so all buckets from
 // its home to where it stands are full, but the last.
 type table struct {
-	buckets  []bucket // as many as it likes, not a power of two
-	used     uint32   // slots that are not empty
-	expiring uint32   // records that have an expiry and are no tombstones
+	first *bucket // of as many as it likes, not a power of two
+	n     uint32  // how many buckets those are
+	used  uint32  // slots that are not empty
 }
+
+// buckets returns all the buckets.
+func (t *table) buckets() []bucket { return unsafe.Slice(t.first, t.n) }
+
+// setBuckets replaces all the buckets.
+func (t *table) setBuckets(b []bucket) { t.first, t.n = unsafe.SliceData(b), uint32(len(b)) }
 
 // home returns the first bucket that tag may stand in.
 func (t *table) home(tag uint32) int {
-	return int(uint64(tag) * uint64(len(t.buckets)) >> 32)
+	return int(uint64(tag) * uint64(t.n) >> 32)
 }
 
 // homeBucket returns the first bucket that tag may stand in, or nil where the
 // table is empty.
 func (t *table) homeBucket(tag uint32) *bucket {
-	if len(t.buckets) == 0 {
+	if t.n == 0 {
 		return nil
 	}
-	return &t.buckets[t.home(tag)]
+	return &t.buckets()[t.home(tag)]
 }
 
 // after returns the bucket that takes what bucket i has no room for.
 func (t *table) after(i int) int {
-	if i++; i < len(t.buckets) {
+	if i++; i < int(t.n) {
 		return i
 	}
 	return 0
@@ -56,11 +62,11 @@ func (t *table) after(i int) int {
 
 // find returns the slot of key, or nil where there is none.
 func (t *table) find(a *arena, tag uint32, key []byte) *slot {
-	if len(t.buckets) == 0 {
+	if t.n == 0 {
 		return nil
 	}
 	for i := t.home(tag); ; i = t.after(i) {
-		b := &t.buckets[i]
+		b := &t.buckets()[i]
 		for j, s := range b {
 			if s == 0 {
 				return nil
@@ -75,8 +81,9 @@ func (t *table) find(a *arena, tag uint32, key []byte) *slot {
 // slotOf returns the slot that has this tag and location.
 func (t *table) slotOf(tag uint32, l location) *slot {
 	for i := t.home(tag); ; i = t.after(i) {
-		if j := slices.Index(t.buckets[i][:], newSlot(tag, l)); j >= 0 {
-			return &t.buckets[i][j]
+		b := &t.buckets()[i]
+		if j := slices.Index(b[:], newSlot(tag, l)); j >= 0 {
+			return &b[j]
 		}
 	}
 }
@@ -84,8 +91,9 @@ func (t *table) slotOf(tag uint32, l location) *slot {
 // insert adds a slot; there must be an empty one.
 func (t *table) insert(s slot) {
 	for i := t.home(s.tag()); ; i = t.after(i) {
-		if j := slices.Index(t.buckets[i][:], 0); j >= 0 {
-			t.buckets[i][j] = s
+		b := &t.buckets()[i]
+		if j := slices.Index(b[:], 0); j >= 0 {
+			b[j] = s
 			return
 		}
 	}
@@ -95,7 +103,7 @@ func (t *table) insert(s slot) {
 // of room there moves up, so that find still comes by.
 func (t *table) remove(i int, s slot) {
 	for {
-		hole, last := &t.buckets[i], len(bucket{})-1
+		hole, last := &t.buckets()[i], len(bucket{})-1
 		for hole[last] == 0 {
 			last--
 		}
@@ -116,8 +124,8 @@ func (t *table) remove(i int, s slot) {
 // passed returns a slot that stands behind bucket i and not in it only because
 // that was full, and where; it is 0 where there is none.
 func (t *table) passed(i int) (at int, s slot) {
-	for j, n := t.after(i), 1; n < len(t.buckets); j, n = t.after(j), n+1 {
-		for _, s := range t.buckets[j] {
+	for j, n := t.after(i), 1; n < int(t.n); j, n = t.after(j), n+1 {
+		for _, s := range t.buckets()[j] {
 			if s == 0 {
 				return 0, 0
 			}
@@ -132,7 +140,7 @@ func (t *table) passed(i int) (at int, s slot) {
 // distance returns how many buckets behind one another is, round the end.
 func (t *table) distance(from, to int) int {
 	if to < from {
-		to += len(t.buckets)
+		to += int(t.n)
 	}
 	return to - from
 }
@@ -140,7 +148,7 @@ func (t *table) distance(from, to int) int {
 // bucketOf returns the bucket in which a slot stands.
 func (t *table) bucketOf(s slot) int {
 	for i := t.home(s.tag()); ; i = t.after(i) {
-		if slices.Contains(t.buckets[i][:], s) {
+		if slices.Contains(t.buckets()[i][:], s) {
 			return i
 		}
 	}
@@ -148,7 +156,7 @@ func (t *table) bucketOf(s slot) int {
 
 // full reports whether the table should grow before it takes a slot more. At
 // seven eighths, few slots stand outside of their home.
-func (t *table) full() bool { return int(t.used)+1 > len(t.buckets)*7 }
+func (t *table) full() bool { return int(t.used)+1 > int(t.n)*7 }
 
 // growth returns about by how many bytes the table grows before it takes a
 // slot more.
@@ -156,16 +164,17 @@ func (t *table) growth() int {
 	if !t.full() {
 		return 0
 	}
-	return (len(t.buckets)/4 + 1) * bucketBytes
+	return (int(t.n)/4 + 1) * bucketBytes
 }
 
 // grow makes the table a quarter larger and returns by how many bytes.
 func (t *table) grow() int64 {
-	old := t.buckets
+	old := t.buckets()
 	// Grow rounds up to what the allocator hands out anyway.
-	t.buckets = slices.Grow[[]bucket](nil, len(old)+len(old)/4+1)
-	t.buckets = t.buckets[:cap(t.buckets)]
-	clear(t.buckets)
+	larger := slices.Grow[[]bucket](nil, len(old)+len(old)/4+1)
+	larger = larger[:cap(larger)]
+	clear(larger)
+	t.setBuckets(larger)
 	for i := range old {
 		for _, s := range old[i] {
 			if s != 0 {
@@ -173,5 +182,5 @@ func (t *table) grow() int64 {
 			}
 		}
 	}
-	return int64((len(t.buckets) - len(old)) * bucketBytes)
+	return int64((len(larger) - len(old)) * bucketBytes)
 }
