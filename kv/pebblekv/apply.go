@@ -3,7 +3,6 @@ package pebblekv
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -48,9 +47,10 @@ type work struct {
 	purged  []bool       // of a Purge; may be nil
 
 	places []place
-	locks  []uint32 // the stripes of a piece, sorted
-	key    []byte   // of the database, for the entry at hand
-	value  []byte   // the same
+	locks  []uint32         // the stripes of a piece, sorted
+	key    []byte           // of the database, for the entry at hand
+	value  []byte           // the same
+	before *pebble.Iterator // while reading
 	batch  *pebble.Batch
 	delta  counts
 	// soonest is the first key that the piece adds to the index of expiries.
@@ -174,18 +174,27 @@ func (w *work) commitPiece(places []place, do func(*work, []place) error) error 
 	w.batch = w.db.NewBatch()
 	defer func() { _ = w.batch.Close() }() // it only gives back its memory
 	w.delta, w.soonest = counts{}, nil
-	for len(places) > 0 {
-		n := w.runLen(places)
-		if err := do(w, places[:n]); err != nil {
-			return err
-		}
-		places = places[n:]
+	err := w.reading(func() error { return w.eachKey(places, do) })
+	if err != nil {
+		return err
 	}
 	if err := w.commit(w.batch, w.delta, !w.noSync); err != nil {
 		return err
 	}
 	if w.soonest != nil {
 		w.sweep.lower(w.soonest) // now that a sweep can see it
+	}
+	return nil
+}
+
+// eachKey does something with the places of each key.
+func (w *work) eachKey(places []place, do func(*work, []place) error) error {
+	for len(places) > 0 {
+		n := w.runLen(places)
+		if err := do(w, places[:n]); err != nil {
+			return err
+		}
+		places = places[n:]
 	}
 	return nil
 }
@@ -214,11 +223,8 @@ func (w *work) unlock() {
 func (w *work) applyKey(places []place) error {
 	p := places[0]
 	w.key = appendEntryKey(w.key[:0], int(p.partition), w.keyOf(p))
-	data, closer, err := w.db.Get(w.key)
-	found := err == nil
-	if found {
-		defer closer.Close()
-	} else if !errors.Is(err, pebble.ErrNotFound) {
+	data, found, err := w.find()
+	if err != nil {
 		return w.mapError("read the entry before", err)
 	}
 	var now kv.Entry // what is held, as far as Supersedes needs it

@@ -215,6 +215,20 @@ func (e *engine) sweepKeys(due [][]byte, now int64, sync bool) (int, error) {
 	w.lock(places)
 	defer w.unlock()
 	swept := 0
+	err := w.reading(func() (err error) {
+		swept, err = w.sweepEach(due, now)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := e.commit(w.batch, w.delta, sync); err != nil {
+		return 0, err
+	}
+	return swept, nil
+}
+
+func (w *work) sweepEach(due [][]byte, now int64) (swept int, err error) {
 	for _, d := range due {
 		did, err := w.sweepKey(d, now)
 		if err != nil {
@@ -223,9 +237,6 @@ func (e *engine) sweepKeys(due [][]byte, now int64, sync bool) (int, error) {
 		if did {
 			swept++
 		}
-	}
-	if err := e.commit(w.batch, w.delta, sync); err != nil {
-		return 0, err
 	}
 	return swept, nil
 }
@@ -236,14 +247,13 @@ func (w *work) sweepKey(indexed []byte, now int64) (bool, error) {
 		return false, w.corrupt(err)
 	}
 	w.key = appendEntryKey(w.key[:0], partition, key)
-	data, closer, err := w.db.Get(w.key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, w.checkPurged(indexed)
-	}
+	data, found, err := w.find()
 	if err != nil {
 		return false, w.mapError("sweep", err)
 	}
-	defer closer.Close()
+	if !found {
+		return false, w.checkPurged(indexed)
+	}
 	old, err := kv.ParseEntry(data)
 	if err != nil {
 		return false, w.corrupt(err)

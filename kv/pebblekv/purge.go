@@ -2,9 +2,6 @@ package pebblekv
 
 import (
 	"context"
-	"errors"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/thunderdb/thunderdb/kv"
 )
@@ -41,14 +38,13 @@ func (w *work) reportPurged(index int32, purged bool) {
 func (w *work) purgeKey(places []place) error {
 	p := places[0]
 	w.key = appendEntryKey(w.key[:0], int(p.partition), w.keyOf(p))
-	data, closer, err := w.db.Get(w.key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil
-	}
+	data, found, err := w.find()
 	if err != nil {
 		return w.mapError("read the entry to purge", err)
 	}
-	defer closer.Close()
+	if !found {
+		return nil
+	}
 	old, err := kv.ParseEntry(data)
 	if err != nil {
 		return w.corrupt(err)
