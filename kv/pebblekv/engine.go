@@ -182,6 +182,9 @@ func (u *users) leave() {
 	}
 }
 
+// several reports whether the engine has more users than one.
+func (u *users) several() bool { return u.n.Load() > 1 }
+
 // retire lets nobody in any more, and waits for those who are.
 func (u *users) retire() {
 	if u.n.Add(retired) == retired {

@@ -112,9 +112,9 @@ func (w *work) lead(g *group) {
 
 // stageGroup stages a group when it is its turn.
 func (w *work) stageGroup(g *group) error {
-	// Those who are ready to run may join. Where there are none, it costs next
-	// to nothing.
-	runtime.Gosched()
+	if w.users.several() {
+		runtime.Gosched() // those who are ready to run may join
+	}
 	w.groups.turns <- struct{}{}
 	defer func() { <-w.groups.turns }()
 	w.groups.end(g)
