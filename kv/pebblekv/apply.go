@@ -3,7 +3,6 @@ package pebblekv
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -48,19 +47,24 @@ type work struct {
 	purged  []bool       // of a Purge; may be nil
 
 	places []place
-	locks  []uint32 // the stripes of a piece, sorted
-	key    []byte   // of the database, for the entry at hand
-	value  []byte   // the same
+	locks  []uint32         // the stripes of a piece, sorted
+	key    []byte           // of the database, for the entry at hand
+	value  []byte           // the same
+	before *pebble.Iterator // while reading
 	batch  *pebble.Batch
+	sent   bool // the batch was, for it was not empty
 	delta  counts
 	// soonest is the first key that the piece adds to the index of expiries.
 	soonest []byte
 	full    error // the first refusal for want of room
+	unread  error // the first failure to read what is held
 }
 
 // place is where an entry belongs.
 type place struct {
-	index     int32 // in entries
+	of        *work // whose entry it is
+	index     int32 // in its entries
+	order     int32 // of that work among those of a group
 	partition int32
 	stripe    uint32
 }
@@ -71,33 +75,36 @@ func (w *work) release() {
 	if cap(w.value) > pieceBytes || cap(w.places) > 4*pieceKeys {
 		return // too large to be kept
 	}
-	w.engine, w.entries, w.done, w.purged, w.batch, w.full = nil, nil, nil, nil, nil, nil
+	w.engine, w.entries, w.done, w.purged, w.full, w.unread = nil, nil, nil, nil, nil, nil
 	works.Put(w)
 }
 
 // apply applies the entries.
 func (w *work) apply(ctx context.Context) error {
-	return w.inPieces(ctx, (*work).applyKey)
+	return w.inPieces(ctx, (*work).applyPiece)
 }
 
-// inPieces does something with the entries, sorted by key and those of a key as
-// they came, in pieces. do stages it for each key.
-func (w *work) inPieces(ctx context.Context, do func(*work, []place) error) error {
+// inPieces commits the entries, sorted by key and those of a key as they came,
+// in pieces.
+func (w *work) inPieces(ctx context.Context, commit func(*work, []place) error) error {
 	if w.readOnly {
 		return fmt.Errorf("%w: %s", kv.ErrFull, w.room.describe())
 	}
-	w.sort()
+	w.place()
 	for rest := w.places; len(rest) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n := w.pieceLen(rest)
-		if err := w.commitPiece(rest[:n], do); err != nil {
+		if err := commit(w, rest[:n]); err != nil {
 			for _, p := range rest[:n] {
 				w.report(p.index, kv.Applied{})
 				w.reportPurged(p.index, false)
 			}
 			return err
+		}
+		if w.unread != nil {
+			return w.unread
 		}
 		rest = rest[n:]
 	}
@@ -110,27 +117,35 @@ func (w *work) report(index int32, done kv.Applied) {
 	}
 }
 
-func (w *work) keyOf(p place) []byte { return w.entries[p.index].Key }
+func (w *work) entry(p place) *kv.Entry { return &w.entries[p.index] }
 
-func (w *work) sort() {
+func (p place) key() []byte { return p.of.entry(p).Key }
+
+// place finds the places of the entries, and sorts them.
+func (w *work) place() {
 	w.places = w.places[:0]
 	for i := range w.entries {
 		key := w.entries[i].Key
 		w.places = append(w.places, place{
+			of:        w,
 			index:     int32(i),
 			partition: int32(kv.Partition(key, w.partitions)),
 			stripe:    w.stripe(key),
 		})
 	}
-	if len(w.places) == 1 {
-		return
-	}
-	slices.SortFunc(w.places, func(a, b place) int {
+	sortPlaces(w.places)
+}
+
+func sortPlaces(places []place) {
+	slices.SortFunc(places, func(a, b place) int {
 		if a.partition != b.partition {
 			return int(a.partition) - int(b.partition)
 		}
-		if c := bytes.Compare(w.keyOf(a), w.keyOf(b)); c != 0 {
+		if c := bytes.Compare(a.key(), b.key()); c != 0 {
 			return c
+		}
+		if a.order != b.order {
+			return int(a.order) - int(b.order)
 		}
 		return int(a.index) - int(b.index)
 	})
@@ -143,7 +158,7 @@ func (w *work) pieceLen(places []place) int {
 	for n := 0; n < len(places); keys++ {
 		next, largest := n+w.runLen(places[n:]), 0
 		for _, p := range places[n:next] {
-			e := &w.entries[p.index]
+			e := w.entry(p)
 			largest = max(largest, int(sizeOf(e)))
 		}
 		size += largest
@@ -161,100 +176,64 @@ func sizeOf(e *kv.Entry) int64 { return int64(overhead + len(e.Key) + len(e.Valu
 // runLen returns how many of the places, from the first on, have its key.
 func (w *work) runLen(places []place) int {
 	n := 1
-	for n < len(places) && bytes.Equal(w.keyOf(places[n]), w.keyOf(places[0])) {
+	for n < len(places) && bytes.Equal(places[n].key(), places[0].key()) {
 		n++
 	}
 	return n
-}
-
-// commitPiece does what becomes one batch of Pebble's, key by key.
-func (w *work) commitPiece(places []place, do func(*work, []place) error) error {
-	w.lock(places)
-	defer w.unlock()
-	w.batch = w.db.NewBatch()
-	defer func() { _ = w.batch.Close() }() // it only gives back its memory
-	w.delta, w.soonest = counts{}, nil
-	for len(places) > 0 {
-		n := w.runLen(places)
-		if err := do(w, places[:n]); err != nil {
-			return err
-		}
-		places = places[n:]
-	}
-	if err := w.commit(w.batch, w.delta, !w.noSync); err != nil {
-		return err
-	}
-	if w.soonest != nil {
-		w.sweep.lower(w.soonest) // now that a sweep can see it
-	}
-	return nil
-}
-
-// lock takes the stripes of the places, in the order in which all do.
-func (w *work) lock(places []place) {
-	w.locks = w.locks[:0]
-	for _, p := range places {
-		w.locks = append(w.locks, p.stripe)
-	}
-	slices.Sort(w.locks)
-	w.locks = slices.Compact(w.locks)
-	for _, i := range w.locks {
-		w.stripes[i].Lock()
-	}
-}
-
-func (w *work) unlock() {
-	for _, i := range w.locks {
-		w.stripes[i].Unlock()
-	}
 }
 
 // applyKey offers entries of one key, in order, and puts the one that wins into
 // the batch.
 func (w *work) applyKey(places []place) error {
 	p := places[0]
-	w.key = appendEntryKey(w.key[:0], int(p.partition), w.keyOf(p))
-	data, closer, err := w.db.Get(w.key)
-	found := err == nil
-	if found {
-		defer closer.Close()
-	} else if !errors.Is(err, pebble.ErrNotFound) {
-		return w.mapError("read the entry before", err)
+	w.key = appendEntryKey(w.key[:0], int(p.partition), p.key())
+	old, err := w.held()
+	if err != nil {
+		for _, p := range places {
+			p.of.unread = first(p.of.unread, err)
+		}
+		return nil
 	}
 	var now kv.Entry // what is held, as far as Supersedes needs it
-	if found {
-		if now.Version, now.Deleted, err = kv.Rank(data); err != nil {
-			return w.corrupt(err)
-		}
+	if old != nil {
+		now = *old
 	}
 	var winner *kv.Entry
 	for _, p := range places {
-		e := &w.entries[p.index]
-		if winner != nil || found {
-			if !e.Supersedes(&now) {
-				w.report(p.index, kv.Applied{Held: now.Version, Was: now.Version})
-				continue
-			}
-		}
-		if err := w.room.admit(purposeOf(e), sizeOf(e)); err != nil {
-			w.full = first(w.full, err)
+		e := p.of.entry(p)
+		if (winner != nil || old != nil) && !e.Supersedes(&now) {
+			p.of.report(p.index, kv.Applied{Held: now.Version, Was: now.Version})
 			continue
 		}
-		w.report(p.index, kv.Applied{Held: e.Version, Was: now.Version})
+		if err := w.room.admit(purposeOf(e), sizeOf(e)); err != nil {
+			p.of.full = first(p.of.full, err)
+			continue
+		}
+		p.of.report(p.index, kv.Applied{Held: e.Version, Was: now.Version})
 		now, winner = *e, e
 	}
 	if winner == nil {
 		return nil
 	}
-	var old *kv.Entry
-	if found {
-		parsed, err := kv.ParseEntry(data)
-		if err != nil {
-			return w.corrupt(err)
-		}
-		parsed.Key, old = winner.Key, &parsed
-	}
 	return w.stage(int(p.partition), old, winner)
+}
+
+// held returns the entry that is held under w.key, or nil. Its bytes are valid
+// until another is looked for.
+func (w *work) held() (*kv.Entry, error) {
+	data, found, err := w.find()
+	if err != nil {
+		return nil, w.mapError("read the entry before", err)
+	}
+	if !found {
+		return nil, nil
+	}
+	old, err := kv.ParseEntry(data)
+	if err != nil {
+		return nil, w.corrupt(err)
+	}
+	old.Key = w.key[entryHeader:]
+	return &old, nil
 }
 
 // first returns the first of two errors that there is.
@@ -292,27 +271,4 @@ func (w *work) stageEntry(now *kv.Entry) error {
 	}
 	w.value = kv.AppendEntry(w.value[:0], now)
 	return w.batch.Set(w.key, w.value, nil)
-}
-
-// commit commits a batch with the counts that it changes.
-func (e *engine) commit(batch *pebble.Batch, delta counts, sync bool) error {
-	if delta != (counts{}) {
-		if err := batch.Merge(countsKey, delta.append(nil), nil); err != nil {
-			return e.mapError("write counts", err)
-		}
-	}
-	if batch.Empty() {
-		return e.trusted() // what stood in the way may not last
-	}
-	how := pebble.NoSync
-	if sync {
-		how = pebble.Sync
-	}
-	if err := e.db.Apply(batch, how); err != nil {
-		return e.mapError("commit", err)
-	}
-	// The counts are right also where the batch may not last: then this
-	// engine's are not used again.
-	e.ledger.add(delta)
-	return e.trusted()
 }

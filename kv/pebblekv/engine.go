@@ -34,6 +34,7 @@ type engine struct {
 
 	metaMu sync.RWMutex // held while metadata is being saved
 	sweep  sweeper
+	groups groups
 }
 
 // openEngine opens the database, which may be new. Its error is a fault where
@@ -48,6 +49,7 @@ func openEngine(cfg *config, room *room, readOnly bool) (e *engine, err error) {
 	e = &engine{
 		config: cfg, room: room, readOnly: readOnly,
 		disk: newGuard(cfg.fs, room.noteShort, cfg.pace.shortPause), seed: maphash.MakeSeed(), users: newUsers(),
+		groups: newGroups(),
 	}
 	if err := e.openDB(); err != nil {
 		return nil, err
@@ -179,6 +181,9 @@ func (u *users) leave() {
 		u.once.Do(func() { close(u.idle) })
 	}
 }
+
+// several reports whether the engine has more users than one.
+func (u *users) several() bool { return u.n.Load() > 1 }
 
 // retire lets nobody in any more, and waits for those who are.
 func (u *users) retire() {

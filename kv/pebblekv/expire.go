@@ -202,8 +202,7 @@ func (e *engine) due(now int64, most int) ([][]byte, error) {
 func (e *engine) sweepKeys(due [][]byte, now int64, sync bool) (int, error) {
 	w := works.Get().(*work)
 	defer w.release()
-	w.engine, w.delta, w.batch = e, counts{}, e.db.NewBatch()
-	defer func() { _ = w.batch.Close() }() // it only gives back its memory
+	w.engine = e
 	places := make([]place, len(due))
 	for i, d := range due {
 		_, _, key, err := parseExpiryKey(d)
@@ -214,7 +213,23 @@ func (e *engine) sweepKeys(due [][]byte, now int64, sync bool) (int, error) {
 	}
 	w.lock(places)
 	defer w.unlock()
+	w.begin()
+	defer w.closeBatch()
 	swept := 0
+	err := w.reading(func() (err error) {
+		swept, err = w.sweepEach(due, now)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := w.commit(sync); err != nil {
+		return 0, err
+	}
+	return swept, nil
+}
+
+func (w *work) sweepEach(due [][]byte, now int64) (swept int, err error) {
 	for _, d := range due {
 		did, err := w.sweepKey(d, now)
 		if err != nil {
@@ -223,9 +238,6 @@ func (e *engine) sweepKeys(due [][]byte, now int64, sync bool) (int, error) {
 		if did {
 			swept++
 		}
-	}
-	if err := e.commit(w.batch, w.delta, sync); err != nil {
-		return 0, err
 	}
 	return swept, nil
 }
@@ -236,24 +248,18 @@ func (w *work) sweepKey(indexed []byte, now int64) (bool, error) {
 		return false, w.corrupt(err)
 	}
 	w.key = appendEntryKey(w.key[:0], partition, key)
-	data, closer, err := w.db.Get(w.key)
-	if errors.Is(err, pebble.ErrNotFound) {
+	old, err := w.held()
+	if err != nil {
+		return false, err
+	}
+	if old == nil {
 		return false, w.checkPurged(indexed)
 	}
-	if err != nil {
-		return false, w.mapError("sweep", err)
-	}
-	defer closer.Close()
-	old, err := kv.ParseEntry(data)
-	if err != nil {
-		return false, w.corrupt(err)
-	}
-	old.Key = key
 	if old.Deleted || old.Expires != expires || old.Live(now) {
 		return false, nil // it was written in between, and the index with it
 	}
 	tombstone := kv.Entry{Key: key, Version: old.Version, Expires: old.Expires, Deleted: true}
-	return true, w.stage(partition, &old, &tombstone)
+	return true, w.stage(partition, old, &tombstone)
 }
 
 // checkPurged returns an error where a key of the index stands for an entry that

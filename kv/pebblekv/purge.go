@@ -2,9 +2,6 @@ package pebblekv
 
 import (
 	"context"
-	"errors"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/thunderdb/thunderdb/kv"
 )
@@ -27,7 +24,9 @@ func (s *Store) Purge(ctx context.Context, refs []kv.Ref, purged []bool) error {
 	for i := range refs {
 		w.entries[i] = kv.Entry{Key: refs[i].Key, Version: refs[i].Version}
 	}
-	return w.inPieces(ctx, (*work).purgeKey)
+	return w.inPieces(ctx, func(w *work, places []place) error {
+		return w.commitPiece(places, (*work).purgeKey)
+	})
 }
 
 func (w *work) reportPurged(index int32, purged bool) {
@@ -40,20 +39,11 @@ func (w *work) reportPurged(index int32, purged bool) {
 // versions of places, which are of that key.
 func (w *work) purgeKey(places []place) error {
 	p := places[0]
-	w.key = appendEntryKey(w.key[:0], int(p.partition), w.keyOf(p))
-	data, closer, err := w.db.Get(w.key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil
+	w.key = appendEntryKey(w.key[:0], int(p.partition), p.key())
+	old, err := w.held()
+	if err != nil || old == nil {
+		return err
 	}
-	if err != nil {
-		return w.mapError("read the entry to purge", err)
-	}
-	defer closer.Close()
-	old, err := kv.ParseEntry(data)
-	if err != nil {
-		return w.corrupt(err)
-	}
-	old.Key = w.keyOf(p)
 	for _, p := range places {
 		if w.entries[p.index].Version != old.Version {
 			continue
@@ -63,7 +53,7 @@ func (w *work) purgeKey(places []place) error {
 			return nil
 		}
 		w.reportPurged(p.index, true)
-		return w.stage(int(p.partition), &old, nil)
+		return w.stage(int(p.partition), old, nil)
 	}
 	return nil
 }
