@@ -198,15 +198,16 @@ func purgeVisited(t *testing.T, store kv.Store, scanner kv.Scanner, refs []kv.Re
 // undone that was not purged.
 func (s *suite) testPurgeDuringWrites(t *testing.T) {
 	const writers, keys = 3, 3
-	writes := s.effort(300, 60)
+	writes, purges := s.effort(300, 60), int64(s.effort(60, 10)) // at least
 	store := s.opened(t)
 	var h history
 	var newest [keys]atomic.Int64 // write that was begun
+	var purged atomic.Int64
 	var writing, purging sync.WaitGroup
 	done := make(chan struct{})
 	for w := range writers {
 		writing.Go(func() {
-			for n := 0; n < writes && !t.Failed(); n++ {
+			for n := 0; (n < writes || purged.Load() < purges && n < 50*writes) && !t.Failed(); n++ {
 				k := n % keys
 				e := write(key(k), 1+w+writers*(n/keys))
 				if n%4 == 3 {
@@ -227,9 +228,11 @@ func (s *suite) testPurgeDuringWrites(t *testing.T) {
 					return
 				default:
 				}
-				if err := purgeNewest(store, &h, key(w), at(int(newest[w].Load()))); err != nil {
+				n, err := purgeNewest(store, &h, key(w), at(int(newest[w].Load())))
+				if err != nil {
 					t.Error(err)
 				}
+				purged.Add(n)
 			}
 		})
 	}
@@ -248,20 +251,21 @@ func (s *suite) testPurgeDuringWrites(t *testing.T) {
 }
 
 // purgeNewest purges what is held of a key, and another version, and notes what
-// it did.
-func purgeNewest(store kv.Store, h *history, k []byte, other kv.Version) error {
+// it did. It returns how many were there.
+func purgeNewest(store kv.Store, h *history, k []byte, other kv.Version) (n int64, err error) {
 	e, err := store.Get(context.Background(), k, nil)
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
-		return err
+		return 0, err
 	}
 	refs, purged := []kv.Ref{{Key: k, Version: e.Version}, {Key: k, Version: other}}, make([]bool, 2)
 	if err := store.(kv.Purger).Purge(context.Background(), refs, purged); err != nil {
-		return err
+		return 0, err
 	}
 	for i := range refs {
 		if purged[i] {
 			h.add(k, kv.Applied{Was: refs[i].Version})
+			n++
 		}
 	}
-	return nil
+	return n, nil
 }

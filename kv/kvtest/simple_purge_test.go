@@ -53,7 +53,7 @@ func (s *simple) purge(ref *kv.Ref) (bool, error) {
 	}
 	switch s.fault {
 	case "purges in two steps":
-		s.letOthersIn(1)
+		s.letOthersIn(12)
 	case "has no room for purges when full":
 		if s.full(64 << 10) {
 			return false, kv.ErrFull
