@@ -41,7 +41,7 @@ type model struct {
 func (m model) next(rule modelRule, visit func(event string, then model)) (broken bool) {
 	for i := range 3 {
 		then := m
-		if m.held[i] < 7 && !m.promised[i] && !(rule.ceiling && m.restarted[i]) {
+		if m.held[i] < 7 && !m.promised[i] && (!rule.ceiling || !m.restarted[i]) {
 			then.held[i] = 7
 			visit(fmt.Sprintf("7 reaches %d", i), then)
 		}

@@ -78,7 +78,7 @@ func (n *Node) dropIn(ctx context.Context, partitions []int, before int64) (more
 	if err != nil {
 		return nil, err
 	}
-	found, more, err := n.tombstones(ctx, s, same, before)
+	found, more, err := n.tombstones(ctx, same, before)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -182,9 +182,7 @@ func (n *Node) sameEverywhere(
 
 // tombstones returns a Drop of each of this node's tombstones that are from before
 // a Unix millisecond, by partition, and which partitions have more.
-func (n *Node) tombstones(
-	ctx context.Context, s *topology.State, partitions []int, before int64,
-) (found map[int][]kv.Op, more []int, err error) {
+func (n *Node) tombstones(ctx context.Context, partitions []int, before int64) (found map[int][]kv.Op, more []int, err error) {
 	found = map[int][]kv.Op{}
 	horizon := kv.Reading(before)
 	for _, p := range partitions {

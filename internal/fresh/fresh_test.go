@@ -2,6 +2,7 @@ package fresh
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -57,7 +58,7 @@ func TestUnusedConnectionsHoldUpNothing(t *testing.T) {
 	<-fresh
 
 	conns.Close()
-	if n, err := unused.Read(make([]byte, 1)); err != io.EOF {
+	if n, err := unused.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the connection that nobody used: read %d, %v; want its end", n, err)
 	}
 	shut := make(chan error, 1)
@@ -79,7 +80,7 @@ func TestLateConnectionsAreClosed(t *testing.T) {
 	late, other := net.Pipe()
 	defer other.Close()
 	conns.Follow(late, http.StateNew)
-	if _, err := other.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read %v, want its end", err)
 	}
 }

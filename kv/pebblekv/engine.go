@@ -51,6 +51,7 @@ func openEngine(cfg *config, room *room, readOnly bool) (e *engine, err error) {
 		disk: newGuard(cfg.fs, room.noteShort, cfg.pace.shortPause), seed: maphash.MakeSeed(), users: newUsers(),
 		groups: newGroups(),
 	}
+	e.disk.spare = room.spares
 	if err := e.openDB(); err != nil {
 		return nil, err
 	}

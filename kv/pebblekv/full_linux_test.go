@@ -87,11 +87,15 @@ func untilFull(t *testing.T, s *Store, m *model, size, most int) int {
 	return 0
 }
 
+// upkeepPatience is how long Pebble may take to win back room: it leaves alone for
+// half a minute what it had no room to compact.
+const upkeepPatience = time.Minute
+
 // untilTaken repeats a write that gets ErrFull.
 func untilTaken(t *testing.T, s *Store, m *model, e kv.Entry) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(upkeepPatience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err = put(s, e); err == nil {
 			m.acknowledged([]kv.Entry{e})
 			return
@@ -101,6 +105,22 @@ func untilTaken(t *testing.T, s *Store, m *model, e kv.Entry) {
 		}
 	}
 	t.Fatalf("there is room, and a write gets %v", err)
+}
+
+// untilRefused puts an entry, which must get ErrFull; again where upkeep has made
+// room since the disk was filled up.
+func untilRefused(t *testing.T, s *Store, m *model, e *kv.Entry, filler string) {
+	t.Helper()
+	err := put(s, *e)
+	for ; err == nil; err = put(s, *e) {
+		m.acknowledged([]kv.Entry{*e})
+		e.Version.Time++
+		fillUp(t, filler)
+	}
+	m.offered([]kv.Entry{*e})
+	if !errors.Is(err, kv.ErrFull) {
+		t.Errorf("a value on a full disk gets %v, want ErrFull", err)
+	}
 }
 
 // TestFullDisk lets the store fill a file system, and others fill it to the
@@ -118,6 +138,7 @@ func TestFullDisk(t *testing.T) {
 			mount := mountSmall(t, size)
 			cfg := small(filepath.Join(mount, "store"), vfs.Default)
 			cfg.partitions, cfg.memTable = 5, maxMemTable
+			cfg.pace.readPatience = usualPace.readPatience // reads go on
 			s := mustOpen(t, cfg)
 			closed := false
 			defer func() {
@@ -128,16 +149,13 @@ func TestFullDisk(t *testing.T) {
 			m := newModel()
 			n := untilFull(t, s, m, 20_000, int(size/10_000))
 			t.Logf("%d entries of 20 kB, %s", n, s.room.describe())
-			if min := int(size / 2 / 20_000); n < min {
+			if min := int(size * 3 / 8 / 20_000); n < min {
 				t.Errorf("the store is full with %d entries, want %d", n, min)
 			}
 			m.check(t, s)
 			for i := range n / 2 {
 				e := deletionOf(wideEntry(i, 0))
-				if err := put(s, e); err != nil {
-					t.Fatalf("deletion %d in a full store: %v", i, err)
-				}
-				m.acknowledged([]kv.Entry{e})
+				untilTaken(t, s, m, e)
 			}
 			for i := range n / 4 { // in the room of what was deleted
 				untilTaken(t, s, m, wideEntry(2_000_000+i, 20_000))
@@ -150,9 +168,7 @@ func TestFullDisk(t *testing.T) {
 			filler := filepath.Join(mount, "filler")
 			fillUp(t, filler)
 			refused := kv.Entry{Key: []byte("wide 0"), Value: make([]byte, 1<<20), Version: kv.Version{Time: 9}}
-			if err := put(s, refused); !errors.Is(err, kv.ErrFull) {
-				t.Errorf("a value on a full disk gets %v, want ErrFull", err)
-			}
+			untilRefused(t, s, m, &refused, filler)
 			for i := range 2000 { // until the log has no room either
 				e := deletionOf(wideEntry(n/2+i%(n/2), 0))
 				e.Version.Time += uint64(i)
@@ -180,10 +196,7 @@ func TestFullDisk(t *testing.T) {
 			fillUp(t, filler)
 			s = mustOpen(t, cfg)
 			m.check(t, s)
-			if err := put(s, refused); !errors.Is(err, kv.ErrFull) {
-				t.Errorf("a value on a full disk gets %v, want ErrFull", err)
-			}
-			m.offered([]kv.Entry{refused})
+			untilRefused(t, s, m, &refused, filler)
 			if err := os.Remove(filler); err != nil {
 				t.Fatal(err)
 			}

@@ -35,7 +35,8 @@ import (
 //     left in the kernel's cache is either on the disk or not shown.
 //  4. A table that a compaction has no room for is no fault, for Pebble drops
 //     it and goes on with the old ones: it gets that error, after a pause, for
-//     it tries again at once. The store takes no more values for a while.
+//     it tries again at once. The store takes no more values for a while. It gets
+//     it before the disk is full, so that the log has room meanwhile.
 //  5. A file that cannot be removed is none either, nor one that cannot be
 //     read: Pebble returns those errors to whoever reads.
 //
@@ -65,9 +66,10 @@ var errBroken = errors.New("the disk failed, and this opening of the store is at
 // guard implements [vfs.FS] by the one that it embeds, as the rules above say.
 type guard struct {
 	vfs.FS
-	short func()        // called when a compaction had no room
-	pause time.Duration // of that compaction
-	ended chan struct{} // closed when the guard breaks
+	short func()         // called when a compaction had no room
+	spare func(int) bool // whether a compaction may write so many bytes; nil: it may
+	pause time.Duration  // of that compaction
+	ended chan struct{}  // closed when the guard breaks
 
 	writing sync.RWMutex // held for reading while something is changed
 	broken  atomic.Pointer[fault]
@@ -93,6 +95,9 @@ func (g *guard) settle() {
 	defer g.writing.Unlock()
 }
 
+// compaction is what Pebble's compactions write.
+const compaction vfs.DiskWriteCategory = "pebble-compaction"
+
 // change makes a change to the disk and reports whether it was made. If it
 // was not, it must be pretended. The error is one that Pebble may know of.
 func (g *guard) change(op, path string, category vfs.DiskWriteCategory, do func() error) (made bool, err error) {
@@ -106,7 +111,7 @@ func (g *guard) change(op, path string, category vfs.DiskWriteCategory, do func(
 	switch {
 	case err == nil:
 		return true, nil
-	case noRoom(err) && category == "pebble-compaction":
+	case noRoom(err) && category == compaction:
 		g.short()
 		select {
 		case <-g.ended:
@@ -219,6 +224,9 @@ func (f *guardedFile) change(op string, do func() error) error {
 func (f *guardedFile) Write(p []byte) (int, error) {
 	n := 0
 	made, err := f.guard.change("write", f.path, f.category, func() (err error) {
+		if spare := f.guard.spare; f.category == compaction && spare != nil && !spare(len(p)) {
+			return syscall.ENOSPC
+		}
 		n, err = f.File.Write(p)
 		return err
 	})

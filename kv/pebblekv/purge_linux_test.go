@@ -16,7 +16,7 @@ import (
 // small a disk for upkeep.
 func untilPurged(t *testing.T, s *Store, refs []kv.Ref) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(upkeepPatience); ; time.Sleep(5 * time.Millisecond) {
 		purged := make([]bool, len(refs))
 		err := s.Purge(context.Background(), refs, purged)
 		if err == nil && !slices.Contains(purged, false) {

@@ -155,7 +155,7 @@ func TestPurgeHasMoreRoom(t *testing.T) {
 		{free: kept * 2, value: true, deletion: true, purge: true},
 		{free: kept / 2, deletion: true, purge: true},
 		{free: kept / 6, purge: true},
-		{free: kept / 10},
+		{free: kept / 20},
 	} {
 		fs.free.Store(test.free)
 		s.room.ask()
@@ -174,6 +174,9 @@ func TestPurgeHasMoreRoom(t *testing.T) {
 	}
 	m.check(t, s)
 	fs.free.Store(kept / 6)
+	if s.room.spares(int(kept/6)) || !s.room.spares(100) {
+		t.Error("compactions must end at the last eighth, and not before")
+	}
 	if err := s.Purge(context.Background(), refs[:1], purged[:1]); err != nil || !purged[0] {
 		t.Errorf("a purge that there is room for: %v, %v", purged, err)
 	}

@@ -18,8 +18,9 @@ import (
 //     more is free, or a compaction had no room, a value gets ErrFull. What is
 //     in the reserve serves what goes on: writing the log into tables,
 //     compactions, deletions, metadata.
-//  2. Deletions take the reserve too, so they end at the last quarter of it, and
-//     purges, which make room, at the last eighth.
+//  2. Deletions take the reserve too, so they end at the last quarter of it,
+//     compactions at the last eighth, and purges, which make room, at the last
+//     sixteenth.
 //  3. The free space is asked for again after a quarter of what was above the
 //     reserve was written, and after a second, for others fill the disk too.
 //  4. What takes the last byte all the same breaks the guard, see guard.go; the
@@ -41,7 +42,8 @@ type purpose int64
 const (
 	forValue    purpose = 1
 	forDeletion purpose = 4
-	forPurge    purpose = 8
+	forUpkeep   purpose = 8
+	forPurge    purpose = 16
 )
 
 func purposeOf(e *kv.Entry) purpose {
@@ -128,6 +130,12 @@ func (r *room) admit(what purpose, size int64) error {
 	default:
 	}
 	return fmt.Errorf("%w: %s", kv.ErrFull, r.describe())
+}
+
+// spares reports whether a compaction may write so many bytes.
+func (r *room) spares(size int) bool {
+	usage, known := r.ask()
+	return !known || int64(usage.AvailBytes)-int64(size) >= reserve(usage)/int64(forUpkeep)
 }
 
 // roomy reports whether so many bytes are free.
