@@ -22,8 +22,9 @@ import (
 //  2. All replicas have to be there, and to hold the same of the partition. A
 //     replica that is away keeps the tombstones, of whose keys it may hold more.
 //  3. All raise the horizon of the partition: from then on they refuse what is
-//     older and unknown to them, however long it was on its way. They save that
-//     before anything is dropped. It is part of what is handed over with a partition.
+//     older and unknown to them, or known as dead before, however long it was on
+//     its way. They save that before anything is dropped. It is part of what is
+//     handed over with a partition.
 //  4. Each drops exactly the versions that the owner has found. What fails is
 //     found to differ, and comes back to all, as a tombstone.
 
