@@ -70,7 +70,7 @@ func (n *Node) dropTombstones(ctx context.Context) error {
 // millisecond, and returns the partitions that have more.
 func (n *Node) dropIn(ctx context.Context, partitions []int, before int64) (more []int, err error) {
 	s := n.keeper.State()
-	if n.Ready() != nil || !s.Settled() {
+	if s == nil || n.Ready() != nil || !s.Settled() {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*dropPatience)
