@@ -63,7 +63,7 @@ func TestLateEntryIsRefused(t *testing.T) {
 	oldest.Key = []byte("gone")
 	late := c.forget("gone")
 	known := c.besides("gone", "known")
-	kept := c.put(c.node("n1"), string(known), "v").Entry
+	kept := c.mustDo(c.node("n1"), &kv.Op{Verb: kv.Put, Key: known, Value: []byte("v"), Need: kv.All}).Entry
 	kept.Key, kept.Value = known, []byte("older")
 	kept.Version.Time = late.Version.Time
 	expired, lately := late, late
