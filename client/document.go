@@ -117,7 +117,7 @@ type Cluster struct {
 	RingVersion     uint64  `json:"ring_version"`
 	Settled         bool    `json:"settled"` // no data has to move, and no replica is missing
 	Change          *Change `json:"change"`
-	Hints           int64   `json:"hints"`            // entries that the node keeps in mind for members that have missed them
+	Hints           int64   `json:"hints"`            // entries that the nodes keep in mind for members that have missed them
 	UnderReplicated int     `json:"under_replicated"` // partitions
 	// LastRepair is when the node last found all that it holds to be the same on
 	// the other replicas, nil before the first time.

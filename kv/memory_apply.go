@@ -172,11 +172,10 @@ func (m *Memory) applyRun(b *batch, n int) (next, lacking int, err error) {
 // that the shard held before and then holds. Where there is no room for it,
 // nothing changes and lacking is the bytes that the store would grow by.
 func (m *Memory) offer(s *shard, at place, e *Entry) (was, held Version, lacking int) {
-	t := &s.tables[at.table]
-	sl := t.find(&s.arena, at.tag, e.Key)
+	sl := s.tables[at.table].find(&s.arena, at.tag, e.Key)
 	if sl == nil {
 		d := m.dict.draft(e)
-		lacking = m.insert(s, t, at.tag, &d)
+		lacking = m.insert(s, at, &d)
 	} else {
 		old := m.dict.parse(s.arena.at(sl.loc()))
 		was = old.version
@@ -184,7 +183,7 @@ func (m *Memory) offer(s *shard, at place, e *Entry) (was, held Version, lacking
 			return was, was, 0
 		}
 		d := m.dict.draft(e)
-		lacking = m.replace(s, t, sl, &old, &d)
+		lacking = m.replace(s, at.table, sl, &old, &d)
 	}
 	if lacking > 0 {
 		return Version{}, Version{}, lacking
@@ -197,7 +196,8 @@ func (m *Memory) offer(s *shard, at place, e *Entry) (was, held Version, lacking
 
 // insert adds a record of a new key. It returns 0, or the bytes that there
 // were lacking for it.
-func (m *Memory) insert(s *shard, t *table, tag uint32, d *draft) (lacking int) {
+func (m *Memory) insert(s *shard, at place, d *draft) (lacking int) {
+	t := &s.tables[at.table]
 	if lacking = m.lack(s, d, t.growth()); lacking > 0 {
 		return lacking
 	}
@@ -210,16 +210,16 @@ func (m *Memory) insert(s *shard, t *table, tag uint32, d *draft) (lacking int) 
 		m.resident.Add(t.grow())
 		m.huge.note(unsafe.Pointer(t.first))
 	}
-	t.insert(newSlot(tag, l))
+	t.insert(newSlot(at.tag, l))
 	t.used++
 	s.entries++
-	m.count(s, t, d.Entry)
+	m.count(s, at.table, d.Entry)
 	return 0
 }
 
 // replace puts a record in the place of the old one, which a slot refers to.
 // It returns 0, or the bytes that there were lacking for it.
-func (m *Memory) replace(s *shard, t *table, sl *slot, old *record, d *draft) (lacking int) {
+func (m *Memory) replace(s *shard, table uint32, sl *slot, old *record, d *draft) (lacking int) {
 	a := &s.arena
 	switch l := sl.loc(); {
 	case d.size == old.size:
@@ -231,8 +231,8 @@ func (m *Memory) replace(s *shard, t *table, sl *slot, old *record, d *draft) (l
 			return lacking
 		}
 	}
-	m.uncount(s, t, old)
-	m.count(s, t, d.Entry)
+	m.uncount(s, table, old)
+	m.count(s, table, d.Entry)
 	return 0
 }
 
@@ -289,25 +289,25 @@ func (m *Memory) above(growth int) bool {
 }
 
 // count adds an entry to what its shard counts; uncount takes it back.
-func (m *Memory) count(s *shard, t *table, e *Entry) {
+func (m *Memory) count(s *shard, table uint32, e *Entry) {
 	c := counts{1, int64(len(e.Key) + len(e.Value))}
 	switch {
 	case e.Deleted:
 	case e.Expires == 0:
 		s.lasting.add(c)
 	default:
-		s.expiring[s.index(t)]++
+		s.expiring[table]++
 		m.expiring.add(e.Expires, c)
 	}
 }
 
-func (m *Memory) uncount(s *shard, t *table, r *record) {
+func (m *Memory) uncount(s *shard, table uint32, r *record) {
 	switch c := r.live(); {
 	case c.keys == 0:
 	case r.expires == 0:
 		s.lasting.sub(c)
 	default:
-		s.expiring[s.index(t)]--
+		s.expiring[table]--
 		m.expiring.sub(r.expires, c)
 	}
 }

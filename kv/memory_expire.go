@@ -52,10 +52,9 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 	if s.closed {
 		return 0, 0, ErrClosed
 	}
-	t := &s.tables[table]
 	// The table may have changed since: a record that this has put before the
 	// slot waits for the next round.
-	buckets := t.buckets()
+	buckets := s.tables[table].buckets()
 	slots := len(buckets) * len(bucket{})
 	end := min(w.slot+sweepSlots, slots)
 	if s.expiring[table] == 0 {
@@ -67,7 +66,7 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 			continue
 		}
 		examined++
-		if m.sweepSlot(s, t, sl, now) {
+		if m.sweepSlot(s, table, sl, now) {
 			swept++
 		}
 	}
@@ -80,7 +79,7 @@ func (m *Memory) sweepSome(now int64, budget int) (examined, swept int, err erro
 
 // sweepSlot makes the entry that a slot refers to a tombstone, where it has
 // expired, and reports whether it did.
-func (m *Memory) sweepSlot(s *shard, t *table, sl *slot, now int64) bool {
+func (m *Memory) sweepSlot(s *shard, table uint32, sl *slot, now int64) bool {
 	r := m.dict.parse(s.arena.at(sl.loc()))
 	if r.flags&flagDeleted != 0 || r.expires == 0 || now < r.expires {
 		return false
@@ -89,7 +88,7 @@ func (m *Memory) sweepSlot(s *shard, t *table, sl *slot, now int64) bool {
 	d := m.dict.draft(&Entry{Key: m.sweep.key, Version: r.version, Expires: r.expires, Deleted: true})
 	// It is smaller than the old one, so there is room but for a record that
 	// leaves its own slab while the shard is at its limit: then it stays.
-	if m.replace(s, t, sl, &r, &d) > 0 {
+	if m.replace(s, table, sl, &r, &d) > 0 {
 		return false
 	}
 	if s.arena.wasteful() {

@@ -52,7 +52,7 @@ func (m *Memory) purge(s *shard, at place, ref *Ref) bool {
 	if old.version != ref.Version {
 		return false
 	}
-	m.uncount(s, t, &old)
+	m.uncount(s, at.table, &old)
 	s.entries--
 	s.arena.kill(sl.loc(), old.size)
 	t.remove(t.bucketOf(*sl), *sl)

@@ -27,9 +27,3 @@ type shard struct {
 	entries  int64  // live, expired and tombstones
 	_        [64]byte
 }
-
-// index returns where in s.tables a table stands. It is asked only of what
-// expires, so tables need not say it.
-func (s *shard) index(t *table) int {
-	return int((uintptr(unsafe.Pointer(t)) - uintptr(unsafe.Pointer(&s.tables[0]))) / unsafe.Sizeof(table{}))
-}

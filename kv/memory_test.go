@@ -191,7 +191,7 @@ func TestTagsMayCollide(t *testing.T) {
 				t.Fatalf("%q is found before it is put", key)
 			}
 			d := m.dict.draft(&Entry{Key: key, Version: Version{Time: uint64(i)}})
-			m.insert(s, tab, tag, &d)
+			m.insert(s, place{tag: tag}, &d)
 		}
 		for i, key := range keys {
 			sl := tab.find(&s.arena, tag, key)

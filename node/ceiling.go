@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -29,16 +27,12 @@ func beginClock(ctx context.Context, meta kv.Metadata, clock *kv.Clock) error {
 	if meta == nil {
 		return nil
 	}
-	data, err := meta.LoadMeta(ctx, ceilingName)
 	var ms int64
-	switch {
-	case errors.Is(err, kv.ErrNotFound):
-	case err != nil:
-		return fmt.Errorf("load the clock: %w", err)
-	default:
-		if err := json.Unmarshal(data, &ms); err != nil {
-			return fmt.Errorf("load the clock: %w: %w", kv.ErrCorrupt, err)
-		}
+	known, err := loadFact(ctx, meta, ceilingName, "the clock", &ms)
+	if err != nil {
+		return err
+	}
+	if known {
 		clock.Begin(ms)
 	}
 	return raiseCeiling(ctx, meta, clock)
@@ -48,12 +42,8 @@ func beginClock(ctx context.Context, meta kv.Metadata, clock *kv.Clock) error {
 func raiseCeiling(ctx context.Context, meta kv.Metadata, clock *kv.Clock) error {
 	last := kv.Version{Time: clock.Last()}.Wall().UnixMilli()
 	ms := max(clock.Now(), last) + ceilingAhead.Milliseconds()
-	data, err := json.Marshal(ms)
-	if err == nil {
-		err = meta.SaveMeta(ctx, ceilingName, data)
-	}
-	if err != nil {
-		return fmt.Errorf("save the clock: %w", err)
+	if err := saveFact(ctx, meta, ceilingName, "the clock", ms); err != nil {
+		return err
 	}
 	clock.Limit(ms)
 	return nil

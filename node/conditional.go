@@ -131,7 +131,7 @@ func (n *Node) prepare(ctx context.Context, s *topology.State, key []byte, asked
 	mine, _ := n.store.Get(ctx, key, nil) // only to begin high enough
 	above := mine.Version
 	for attempt := 0; ; attempt++ {
-		stamp, err := n.stamp(ctx, key, above)
+		stamp, err := n.stamp(ctx, above)
 		if err != nil {
 			return ballot{}, err
 		}

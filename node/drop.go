@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/thunderdb/thunderdb/kv"
 	"github.com/thunderdb/thunderdb/node/peer"
@@ -47,9 +46,10 @@ func (h *share) pastHorizon(ops []kv.Op) bool {
 func (h *share) refuseLate(ctx context.Context, ops []kv.Op, results []kv.Result) {
 	var at []int
 	var asked []kv.Op
+	now := h.horizons.clock.Now()
 	for i := range ops {
 		op := &ops[i]
-		if op.Version.Time < h.horizon(op.Key) && !op.Deleted && (op.Expires == 0 || op.Expires > h.now()-h.grace) {
+		if op.Version.Time < h.horizon(op.Key) && !op.Deleted && (op.Expires == 0 || op.Expires > now-h.horizons.grace) {
 			at, asked = append(at, i), append(asked, kv.Op{Verb: kv.Get, Key: op.Key, Blind: true})
 		}
 	}
@@ -60,7 +60,7 @@ func (h *share) refuseLate(ctx context.Context, ops []kv.Op, results []kv.Result
 		switch {
 		case r.Err != nil && !errors.Is(r.Err, kv.ErrNotFound):
 			results[at[i]] = kv.Result{Err: r.Err}
-		case r.Err == nil && (r.Entry.Live(h.now()) || r.Entry.Version.Compare(op.Version) >= 0):
+		case r.Err == nil && (r.Entry.Live(now) || r.Entry.Version.Compare(op.Version) >= 0):
 		default:
 			results[at[i]] = h.late(op.Key)
 		}
@@ -88,11 +88,8 @@ type horizonRequest struct {
 // answerHorizon answers a horizonQuestion.
 func (n *Node) answerHorizon(ctx context.Context, raw json.RawMessage) (any, error) {
 	var in horizonRequest
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, fmt.Errorf("read %s: %w", horizonQuestion, err)
-	}
-	if slices.ContainsFunc(in.Partitions, func(p int) bool { return p < 0 || p >= n.cfg.Partitions }) {
-		return nil, fmt.Errorf("read %s: no such partition", horizonQuestion)
+	if err := n.decode(horizonQuestion, raw, &in, &in.Partitions); err != nil {
+		return nil, err
 	}
 	if err := n.share.know(ctx, in.Ring, 0); err != nil {
 		return nil, err
@@ -106,7 +103,8 @@ func (h *share) raiseHorizons(ctx context.Context, in horizonRequest) error {
 	if h.horizons == nil {
 		return fmt.Errorf("%s: %w", h.name, errNoDropping)
 	}
-	if latest := kv.Reading(h.now() - h.grace + kv.MaxAhead.Milliseconds()); in.Time > latest {
+	latest := h.horizons.clock.Now() - h.horizons.grace + kv.MaxAhead.Milliseconds()
+	if in.Time > kv.Reading(latest) {
 		return fmt.Errorf("%s: a horizon that is not as old as the grace: %w", h.name, peer.ErrClock)
 	}
 	to := make(map[int]uint64, len(in.Partitions))

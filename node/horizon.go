@@ -2,11 +2,10 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/thunderdb/thunderdb/kv"
 )
@@ -18,9 +17,11 @@ const horizonsName = "horizons"
 // have been dropped. An older entry of which this node knows nothing may have been
 // deleted long ago, and come late. It is refused like one that is older than a
 // promise: a replica that holds it, or a read that meets it, has what the key holds
-// given a new stamp, and a writer stamps above the horizon in the first place.
+// given a new stamp. The clock is above all horizons, so nothing new is refused.
 type horizons struct {
-	meta kv.Metadata
+	meta  kv.Metadata
+	clock *kv.Clock
+	grace int64 // of tombstones, in milliseconds
 
 	highest atomic.Uint64   // of times
 	times   []atomic.Uint64 // by partition; 0: nothing was dropped
@@ -33,21 +34,14 @@ type horizons struct {
 	unsaved bool       // times have changed, and could not be saved
 }
 
-// loadHorizons returns the horizons that an earlier process has left.
-func loadHorizons(ctx context.Context, meta kv.Metadata, partitions int) (*horizons, error) {
-	h := &horizons{meta: meta, times: make([]atomic.Uint64, partitions)}
-	data, err := meta.LoadMeta(ctx, horizonsName)
-	if errors.Is(err, kv.ErrNotFound) {
-		return h, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load the horizons: %w", err)
-	}
+// newHorizons returns the horizons that an earlier process has left.
+func newHorizons(ctx context.Context, meta kv.Metadata, clock *kv.Clock, partitions int, grace time.Duration) (*horizons, error) {
+	h := &horizons{meta: meta, clock: clock, grace: grace.Milliseconds(), times: make([]atomic.Uint64, partitions)}
 	var saved []uint64
-	if err := json.Unmarshal(data, &saved); err != nil {
-		return nil, fmt.Errorf("load the horizons: %w: %w", kv.ErrCorrupt, err)
+	if known, err := loadFact(ctx, meta, horizonsName, "the horizons", &saved); err != nil || !known {
+		return h, err
 	}
-	if len(saved) != partitions {
+	if len(saved) > 0 && len(saved) != partitions { // none where the store was reset
 		return nil, fmt.Errorf("load the horizons: %w: of %d partitions, there are %d", kv.ErrCorrupt, len(saved), partitions)
 	}
 	for p, time := range saved {
@@ -59,11 +53,14 @@ func loadHorizons(ctx context.Context, meta kv.Metadata, partitions int) (*horiz
 // of returns the horizon of a partition.
 func (h *horizons) of(partition int) uint64 { return h.times[partition].Load() }
 
+// set sets a horizon. Nothing is stamped any more that it would refuse, should
+// the clock be behind it.
 func (h *horizons) set(partition int, time uint64) {
-	h.times[partition].Store(time)
 	if time > h.highest.Load() {
+		h.clock.Begin(kv.Version{Time: time}.Wall().UnixMilli())
 		h.highest.Store(time)
 	}
+	h.times[partition].Store(time)
 }
 
 // raise makes the horizons of partitions at least to, which counts at once, and
@@ -109,13 +106,7 @@ func (h *horizons) saveChanges(ctx context.Context) error {
 	for p := range all {
 		all[p] = h.of(p)
 	}
-	data, err := json.Marshal(all)
-	if err == nil {
-		err = h.meta.SaveMeta(ctx, horizonsName, data)
-	}
-	if err != nil {
-		return fmt.Errorf("save the horizons: %w", err)
-	}
-	h.unsaved = false
-	return nil
+	err := saveFact(ctx, h.meta, horizonsName, "the horizons", all)
+	h.unsaved = err != nil
+	return err
 }

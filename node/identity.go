@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -29,16 +27,12 @@ func storageIdentity(ctx context.Context, meta kv.Metadata, name string) (uint64
 	if meta == nil {
 		return fresh.Storage, nil
 	}
-	data, err := meta.LoadMeta(ctx, identityName)
-	if errors.Is(err, kv.ErrNotFound) {
-		return fresh.Storage, saveIdentity(ctx, meta, fresh)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("load the storage identity: %w", err)
-	}
 	var known identity
-	if err := json.Unmarshal(data, &known); err != nil {
-		return 0, fmt.Errorf("load the storage identity: %w: %w", kv.ErrCorrupt, err)
+	switch found, err := loadFact(ctx, meta, identityName, "the storage identity", &known); {
+	case err != nil:
+		return 0, err
+	case !found:
+		return fresh.Storage, saveIdentity(ctx, meta, fresh)
 	}
 	if known.Node != name {
 		return 0, fmt.Errorf("%w: it belongs to %q, and this is %q; start the node under that name, or give it a store of its own",
@@ -48,14 +42,7 @@ func storageIdentity(ctx context.Context, meta kv.Metadata, name string) (uint64
 }
 
 func saveIdentity(ctx context.Context, meta kv.Metadata, id identity) error {
-	data, err := json.Marshal(id)
-	if err == nil {
-		err = meta.SaveMeta(ctx, identityName, data)
-	}
-	if err != nil {
-		return fmt.Errorf("save the storage identity: %w", err)
-	}
-	return nil
+	return saveFact(ctx, meta, identityName, "the storage identity", id)
 }
 
 // Reset makes a store be another than it was: its entries and what it knows of
@@ -73,8 +60,10 @@ func Reset(ctx context.Context, store kv.Store, name string, partitions int) err
 	if !ok {
 		return nil
 	}
-	if err := meta.SaveMeta(ctx, promisesName, []byte("[]")); err != nil {
-		return fmt.Errorf("empty the store: %w", err)
+	for _, name := range []string{promisesName, horizonsName} {
+		if err := meta.SaveMeta(ctx, name, []byte("[]")); err != nil {
+			return fmt.Errorf("empty the store: %w", err)
+		}
 	}
 	return saveIdentity(ctx, meta, identity{Node: name, Storage: rand.Uint64()})
 }

@@ -128,8 +128,7 @@ func New(ctx context.Context, cfg Config, store kv.Store, pool topology.Pool, lo
 // newShare returns what a node holds as a replica.
 func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 	h := &share{
-		name: n.cfg.Name, store: n.store, keeper: n.keeper, now: n.clock.Now,
-		grace: n.cfg.TombstoneGrace.Milliseconds(),
+		name: n.cfg.Name, store: n.store, keeper: n.keeper,
 	}
 	durable, _ := n.store.(kv.Durable)
 	h.lasts = durable != nil && durable.Durable()
@@ -142,7 +141,7 @@ func newShare(ctx context.Context, n *Node, meta kv.Metadata) (*share, error) {
 	evictor, _ := n.store.(kv.Evictor)
 	_, purges := n.store.(kv.Purger)
 	if purges && meta != nil && h.trees != nil && (evictor == nil || !evictor.Evicts()) {
-		if h.horizons, err = loadHorizons(ctx, meta, n.cfg.Partitions); err != nil {
+		if h.horizons, err = newHorizons(ctx, meta, n.clock, n.cfg.Partitions, n.cfg.TombstoneGrace); err != nil {
 			return nil, err
 		}
 	}

@@ -2,9 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/thunderdb/thunderdb/kv"
@@ -50,28 +47,11 @@ func forgetOutdated(ctx context.Context, store kv.Store, partitions []int) error
 	return saveOutdated(ctx, meta, []int{})
 }
 
-func outdated(ctx context.Context, meta kv.Metadata) ([]int, error) {
-	data, err := meta.LoadMeta(ctx, outdatedName)
-	if errors.Is(err, kv.ErrNotFound) {
-		return nil, nil
-	}
-	var known []int
-	if err == nil {
-		err = json.Unmarshal(data, &known)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load the outdated partitions: %w", err)
-	}
-	return known, nil
+func outdated(ctx context.Context, meta kv.Metadata) (known []int, err error) {
+	_, err = loadFact(ctx, meta, outdatedName, "the outdated partitions", &known)
+	return known, err
 }
 
 func saveOutdated(ctx context.Context, meta kv.Metadata, partitions []int) error {
-	data, err := json.Marshal(partitions)
-	if err == nil {
-		err = meta.SaveMeta(ctx, outdatedName, data)
-	}
-	if err != nil {
-		return fmt.Errorf("save the outdated partitions: %w", err)
-	}
-	return nil
+	return saveFact(ctx, meta, outdatedName, "the outdated partitions", partitions)
 }

@@ -3,9 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -52,16 +49,9 @@ func loadPromises(ctx context.Context, meta kv.Metadata, now time.Time) (*promis
 	if meta == nil {
 		return p, nil
 	}
-	data, err := meta.LoadMeta(ctx, promisesName)
-	if errors.Is(err, kv.ErrNotFound) {
-		return p, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load the promises: %w", err)
-	}
 	var saved []savedPromise
-	if err := json.Unmarshal(data, &saved); err != nil {
-		return nil, fmt.Errorf("load the promises: %w: %w", kv.ErrCorrupt, err)
+	if _, err := loadFact(ctx, meta, promisesName, "the promises", &saved); err != nil {
+		return nil, err
 	}
 	for _, s := range saved {
 		v := kv.Version{Time: s.Time, Node: s.Node}
@@ -165,12 +155,8 @@ func (p *promises) save(ctx context.Context) error {
 		all = append(all, savedPromise{Key: []byte(key), Time: made.version.Time, Node: made.version.Node})
 	}
 	p.mu.RUnlock()
-	data, err := json.Marshal(all)
-	if err == nil {
-		err = p.meta.SaveMeta(ctx, promisesName, data)
-	}
-	if err != nil {
-		return fmt.Errorf("save the promises: %w", err)
+	if err := saveFact(ctx, p.meta, promisesName, "the promises", all); err != nil {
+		return err
 	}
 	p.saved = number
 	return nil

@@ -77,15 +77,21 @@ func (o *ownReplica) Get(ctx context.Context, keys [][]byte) ([]kv.Entry, []erro
 
 // Apply implements antientropy.Replica.
 func (o *ownReplica) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Version, error) {
-	ops := make([]kv.Op, len(entries))
-	for i := range entries {
-		ops[i] = applyOf(&entries[i], 0)
-	}
+	ops := appliesOf(entries)
 	results := make([]kv.Result, len(ops))
 	held := o.h.fence.share(ops)
 	o.h.applyFenced(ctx, ops, results, o.withPartition)
 	o.h.fence.release(held)
 	return heldIn(results)
+}
+
+// appliesOf returns the operations that have a replica keep entries.
+func appliesOf(entries []kv.Entry) []kv.Op {
+	ops := make([]kv.Op, len(entries))
+	for i := range entries {
+		ops[i] = applyOf(&entries[i], 0)
+	}
+	return ops
 }
 
 // heldIn returns what is held after applying, and the first error that is no
@@ -157,14 +163,22 @@ func (o *otherReplica) Digests(ctx context.Context, partitions []int) ([]antient
 	return out.Digests, err
 }
 
+// decode decodes what a question came with, which names partitions.
+func (n *Node) decode(question string, raw json.RawMessage, in any, partitions *[]int) error {
+	if err := json.Unmarshal(raw, in); err != nil {
+		return fmt.Errorf("read %s: %w", question, err)
+	}
+	if slices.ContainsFunc(*partitions, func(p int) bool { return p < 0 || p >= n.cfg.Partitions }) {
+		return fmt.Errorf("read %s: no such partition", question)
+	}
+	return nil
+}
+
 // answerDigests answers a digestQuestion.
 func (n *Node) answerDigests(ctx context.Context, raw json.RawMessage) (any, error) {
 	var in digestRequest
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, fmt.Errorf("read %s: %w", digestQuestion, err)
-	}
-	if slices.ContainsFunc(in.Partitions, func(p int) bool { return p < 0 || p >= n.cfg.Partitions }) {
-		return nil, fmt.Errorf("read %s: no such partition", digestQuestion)
+	if err := n.decode(digestQuestion, raw, &in, &in.Partitions); err != nil {
+		return nil, err
 	}
 	s, err := n.share.open(ctx, in.Ring, in.Read, in.Compare)
 	if err != nil {
@@ -212,11 +226,7 @@ func (o *otherReplica) Get(ctx context.Context, keys [][]byte) ([]kv.Entry, []er
 
 // Apply implements antientropy.Replica.
 func (o *otherReplica) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Version, error) {
-	ops := make([]kv.Op, len(entries))
-	for i := range entries {
-		ops[i] = applyOf(&entries[i], 0)
-	}
-	return heldIn(o.do(ctx, peer.ReplicaWrites, ops))
+	return heldIn(o.do(ctx, peer.ReplicaWrites, appliesOf(entries)))
 }
 
 // heir is another replica that is given what this node holds no more. It must
@@ -228,10 +238,7 @@ type heir struct{ otherReplica }
 // concerned: the others have got all that was acknowledged when the partition moved
 // to them.
 func (o *heir) Apply(ctx context.Context, entries []kv.Entry) ([]kv.Version, error) {
-	ops := make([]kv.Op, len(entries))
-	for i := range entries {
-		ops[i] = applyOf(&entries[i], 0)
-	}
+	ops := appliesOf(entries)
 	results := o.do(ctx, peer.ReplicaWrites, ops)
 	for i := range results {
 		horizon := o.horizons[o.s.Ring.Partition(ops[i].Key)]

@@ -40,9 +40,7 @@ type share struct {
 	fence    fence
 	sealed   atomic.Uint64 // the newest ring version that a seal holds for
 	promises *promises
-	horizons *horizons    // nil: the store cannot drop tombstones, or drops entries by itself
-	grace    int64        // of tombstones, in milliseconds
-	now      func() int64 // Unix milliseconds
+	horizons *horizons // nil: the store cannot drop tombstones, or drops entries by itself
 }
 
 // learnPatience is for how long the requests of other nodes wait at one that

@@ -124,10 +124,7 @@ func (n *Node) change(s *topology.State, view *membership.View, held map[string]
 	for _, m := range s.Read.Members() {
 		bytes += held[m.Name].Bytes
 	}
-	for name, st := range held {
-		if name == n.cfg.Name { // which needs not ask
-			st.To, st.Coming, st.Moved = n.mover.handover.progress()
-		}
+	for _, st := range held {
 		if st.To == s.Version() {
 			c.BytesMoved += st.Moved
 			coming += st.Coming

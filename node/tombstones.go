@@ -219,6 +219,9 @@ func (n *Node) raiseEverywhere(ctx context.Context, s *topology.State, partition
 		}
 		return partitions
 	})
+	if len(raised) == 0 {
+		return nil, nil
+	}
 	in.Partitions = raised
 	return raised, n.share.raiseHorizons(ctx, in)
 }

@@ -249,7 +249,13 @@ func TestHorizonAndClocks(t *testing.T) {
 		c.mustDo(n, &kv.Op{Verb: kv.Delete, Key: key})
 		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: key, If: &kv.Condition{NoneMatchAny: true}})
 		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: fmt.Appendf(nil, "created%d", i), If: &kv.Condition{NoneMatchAny: true}})
-		c.mustDo(n, &kv.Op{Verb: kv.Put, Key: fmt.Appendf(nil, "blind%d", i), Blind: true})
+		blind := fmt.Sprintf("blind%d", i)
+		for _, value := range []string{"first", "second"} { // no two writes may have one stamp
+			c.mustDo(n, &kv.Op{Verb: kv.Put, Key: []byte(blind), Value: []byte(value), Blind: true})
+		}
+		if got, err := c.get(n, blind); err != nil || got != "second" {
+			t.Errorf("after two blind writes of %q: %q, %v", blind, got, err)
+		}
 	}
 	c.awaitNoPromises()
 }

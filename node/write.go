@@ -132,7 +132,7 @@ func (n *Node) decide(ctx context.Context, op *kv.Op, old *kv.Entry, err error) 
 	if op.Verb == kv.Delete && (old.Version.IsZero() || old.Deleted) {
 		return kv.Entry{}, kv.Result{Entry: *old}, false
 	}
-	version, err := n.stamp(ctx, op.Key, old.Version)
+	version, err := n.stamp(ctx, old.Version)
 	if err != nil {
 		return kv.Entry{}, kv.Result{Err: err}, false
 	}
@@ -143,14 +143,12 @@ func (n *Node) decide(ctx context.Context, op *kv.Op, old *kv.Entry, err error) 
 	return e, result, true
 }
 
-// stamp returns a version for a key that is above old, above every one given
-// before, and above what may have been deleted and forgotten.
-func (n *Node) stamp(ctx context.Context, key []byte, old kv.Version) (kv.Version, error) {
+// stamp returns a version above old, and above every one given before.
+func (n *Node) stamp(ctx context.Context, old kv.Version) (kv.Version, error) {
 	next, err := n.readings(ctx, 1)
 	if err != nil {
 		return kv.Version{}, err
 	}
-	old.Time = max(old.Time, n.share.horizon(key))
 	if old.Time >= next {
 		// Its clock is behind what it has to be above. A number drawn by lot keeps
 		// two writes that begin from the same from getting the same stamp.
@@ -198,7 +196,7 @@ func (n *Node) putBlind(ctx context.Context, a *admission, ops []kv.Op, results 
 	}
 	w := n.newBatchWrite(len(ops))
 	for i := range ops {
-		e := entryOf(&ops[i], kv.Version{Time: max(first, n.share.horizon(ops[i].Key)+1) + uint64(i), Node: n.id})
+		e := entryOf(&ops[i], kv.Version{Time: first + uint64(i), Node: n.id})
 		results[i] = kv.Result{Entry: kv.Entry{Key: e.Key, Version: e.Version}}
 		w.add(i, &ops[i], &e)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,28 +17,23 @@ import (
 const patience = 200 * time.Millisecond
 
 // Conns are the connections of a server that are fresh. The zero Conns is ready to
-// use, and safe for concurrent use.
+// use, and safe for concurrent use. Follow is called twice a request, so it takes
+// no lock.
 type Conns struct {
-	mu     sync.Mutex // guards what follows
-	open   map[net.Conn]struct{}
-	closed bool
+	open   sync.Map // net.Conn to nil
+	closed atomic.Bool
 }
 
 // Follow takes in that a connection has changed its state: it is, or is called by,
 // the server's ConnState.
 func (c *Conns) Follow(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case state != http.StateNew:
-		delete(c.open, conn)
-	case c.closed:
+	if state != http.StateNew {
+		c.open.Delete(conn)
+		return
+	}
+	c.open.Store(conn, nil)
+	if c.closed.Load() {
 		_ = conn.Close() // so that it is not served
-	default:
-		if c.open == nil {
-			c.open = map[net.Conn]struct{}{}
-		}
-		c.open[conn] = struct{}{}
 	}
 }
 
@@ -46,10 +42,9 @@ func (c *Conns) Follow(conn net.Conn, state http.ConnState) {
 func (c *Conns) Close() { time.AfterFunc(patience, c.close) }
 
 func (c *Conns) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	for conn := range c.open {
-		_ = conn.Close() // nothing was asked
-	}
+	c.closed.Store(true)
+	c.open.Range(func(conn, _ any) bool {
+		_ = conn.(net.Conn).Close() // nothing was asked
+		return true
+	})
 }

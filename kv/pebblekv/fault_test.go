@@ -117,21 +117,26 @@ func (m *model) checkRead(t *testing.T, s *Store, key []byte) {
 	t.Fatalf("%q is %+v, want %+v (%v)", key, got, sure, ok)
 }
 
+// await repeats try while its error is one that may pass, for so long at most.
+func await(t *testing.T, most time.Duration, what string, try func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(most); ; time.Sleep(time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if !allowedError(err) || time.Now().After(deadline) {
+			t.Fatalf("%s gets %v", what, err)
+		}
+	}
+}
+
 // waitWorking writes until that succeeds.
 func waitWorking(t *testing.T, s *Store, m *model) {
 	t.Helper()
 	e := kv.Entry{Key: []byte("probe"), Version: kv.Version{Time: 1}}
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		err := s.Apply(context.Background(), []kv.Entry{e}, nil)
-		if err == nil {
-			m.acknowledged([]kv.Entry{e})
-			return
-		}
-		if !allowedError(err) || time.Now().After(deadline) {
-			t.Fatalf("the disk works again, and a write gets %v", err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	await(t, 20*time.Second, "the disk works again, and a write", func() error { return put(s, e) })
+	m.acknowledged([]kv.Entry{e})
 }
 
 // TestFaults fails each change that a small workload makes to the disk, alone
@@ -195,11 +200,10 @@ func TestUnreadable(t *testing.T) {
 	failing.Store(false)
 	d.model.offered([]kv.Entry{newer})
 	for key := range d.model.sure { // a compaction may be opening a table that it could not
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if _, err := s.Get(context.Background(), []byte(key), nil); !errors.Is(err, kv.ErrUnavailable) {
-				break
-			}
-		}
+		await(t, 20*time.Second, "the disk works again, and a read", func() error {
+			_, err := s.Get(context.Background(), []byte(key), nil)
+			return err
+		})
 	}
 	d.model.check(t, s)
 }

@@ -94,17 +94,8 @@ const upkeepPatience = time.Minute
 // untilTaken repeats a write that gets ErrFull.
 func untilTaken(t *testing.T, s *Store, m *model, e kv.Entry) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(upkeepPatience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if err = put(s, e); err == nil {
-			m.acknowledged([]kv.Entry{e})
-			return
-		}
-		if !allowedError(err) {
-			break
-		}
-	}
-	t.Fatalf("there is room, and a write gets %v", err)
+	await(t, upkeepPatience, "there is room, and a write", func() error { return put(s, e) })
+	m.acknowledged([]kv.Entry{e})
 }
 
 // untilRefused puts an entry, which must get ErrFull; again where upkeep has made

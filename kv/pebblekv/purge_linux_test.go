@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -16,21 +15,21 @@ import (
 // small a disk for upkeep.
 func untilPurged(t *testing.T, s *Store, refs []kv.Ref) {
 	t.Helper()
-	for deadline := time.Now().Add(upkeepPatience); ; time.Sleep(5 * time.Millisecond) {
+	await(t, upkeepPatience, "a purge in a full store", func() error {
 		purged := make([]bool, len(refs))
 		err := s.Purge(context.Background(), refs, purged)
-		if err == nil && !slices.Contains(purged, false) {
-			return
+		if err == nil && slices.Contains(purged, false) {
+			t.Fatalf("a purge in a full store: %v", purged)
 		}
-		if err == nil || !allowedError(err) || time.Now().After(deadline) {
-			t.Fatalf("a purge in a full store: %v, %v", purged, err)
-		}
-		for i := len(refs) - 1; i >= 0; i-- {
-			if purged[i] {
-				refs = slices.Delete(slices.Clone(refs), i, i+1)
+		var left []kv.Ref
+		for i := range refs {
+			if !purged[i] {
+				left = append(left, refs[i])
 			}
 		}
-	}
+		refs = left
+		return err
+	})
 }
 
 // TestPurgeOnFullDisk purges half of what fills a disk: that is not refused,

@@ -134,8 +134,9 @@ func (r *room) admit(what purpose, size int64) error {
 
 // spares reports whether a compaction may write so many bytes.
 func (r *room) spares(size int) bool {
-	usage, known := r.ask()
-	return !known || int64(usage.AvailBytes)-int64(size) >= reserve(usage)/int64(forUpkeep)
+	usage, err := r.fs.GetDiskUsage(r.dir) // not ask: values get no credit by it
+	return err != nil || usage.TotalBytes == 0 ||
+		int64(usage.AvailBytes)-int64(size) >= reserve(usage)/int64(forUpkeep)
 }
 
 // roomy reports whether so many bytes are free.
